@@ -2,4 +2,7 @@
 //! acknowledgement means *stored*. `docs/ARCHITECTURE.md` maps the rooms.
 #![forbid(unsafe_code)]
 
+pub mod clock;
+pub mod metrics;
+pub mod mqtt;
 pub mod telemetry;

@@ -1,0 +1,351 @@
+//! From an accepted socket to a connection: CONNECT, who it is, CONNACK.
+//!
+//! Everything refused gets the CONNACK that its version has for it (MQTT 5.0 §3.2, 3.1.1 §3.2.2.3),
+//! and the socket lingers until the client has had a chance to read it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+
+use super::{
+    broker::{Attached, Broker},
+    codec::{self, CodecError, next_frame, write_connack},
+    connection::{Connection, Terms},
+    hooks::{Client, ConnectAttempt, Identity},
+    link::Link,
+    packet::{ClientId, ConnAck, Connect, Incoming, QoS, ServerLimits, Version},
+    publication::Publication,
+    reason::ReasonCode,
+    topic::TopicName,
+    will::SessionWill,
+};
+
+/// How long, and for how many bytes, a socket is read on after the last word to it, so that the
+/// client sees that word before a reset.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGER_BYTES: usize = 1 << 20;
+/// A client id longer than this is refused.
+const CLIENT_ID_BYTES_MAX: usize = 256;
+
+/// Why a CONNECT was not accepted.
+struct Refusal {
+    version: Option<Version>,
+    reason: ReasonCode,
+    text: &'static str,
+}
+
+/// Serves one socket from its first byte to its last.
+pub(crate) async fn serve<S>(broker: Arc<Broker>, stream: S, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let place = broker.enter();
+    let accepted = Box::pin(open(&broker, stream, peer, place.is_err())).await;
+    if let Some((connection, will)) = accepted {
+        if let Some(will) = will {
+            Box::pin(broker.publish_will(will)).await;
+        }
+        connection.run().await;
+    }
+}
+
+async fn open<S>(
+    broker: &Arc<Broker>,
+    mut stream: S,
+    peer: SocketAddr,
+    is_over_limit: bool,
+) -> Option<(Connection<S>, Option<SessionWill>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut buffer = BytesMut::with_capacity(1024);
+    let read = read_connect(&mut stream, &mut buffer, broker.limits.packet_size_max);
+    let opened = match timeout(broker.limits.connect_timeout, read).await {
+        Err(_) => {
+            broker.counters.refused(ReasonCode::KEEP_ALIVE_TIMEOUT);
+            tracing::debug!(%peer, "no CONNECT within the time allowed");
+            return None;
+        }
+        Ok(None) => return None,
+        Ok(Some(Err(refusal))) => Err(refusal),
+        Ok(Some(Ok(connect))) => admit(broker, *connect, peer, is_over_limit).await,
+    };
+    match opened {
+        Ok(admitted) => {
+            let mut connack = BytesMut::with_capacity(64);
+            write_connack(&mut connack, admitted.client.version, &admitted.connack);
+            broker.announce(&admitted.client, admitted.attached.session_present);
+            let Attached { session, will, .. } = admitted.attached;
+            let connection = Connection::new(
+                broker.clone(),
+                stream,
+                (buffer, connack),
+                (admitted.client, session, admitted.link),
+                admitted.terms,
+            );
+            Some((connection, will))
+        }
+        Err(refusal) => {
+            refuse(broker, &mut stream, &refusal, peer).await;
+            None
+        }
+    }
+}
+
+/// `None`: the socket closed before a CONNECT was complete.
+async fn read_connect<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buffer: &mut BytesMut,
+    size_max: usize,
+) -> Option<Result<Box<Connect>, Refusal>> {
+    loop {
+        let frame = match next_frame(buffer, size_max) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => match stream.read_buf(buffer).await {
+                Ok(read) if read > 0 => continue,
+                _ => return None,
+            },
+            Err(error) => return Some(Err(Refusal::from_codec(error, None))),
+        };
+        let version = codec::claimed_version(&frame);
+        return Some(match codec::decode_connect(frame) {
+            Ok(Incoming::Connect(connect)) => Ok(connect),
+            Ok(_) => Err(Refusal::from_codec(
+                CodecError::Protocol("not a CONNECT"),
+                None,
+            )),
+            Err(error) => Err(Refusal::from_codec(error, version)),
+        });
+    }
+}
+
+impl Refusal {
+    fn from_codec(error: CodecError, version: Option<Version>) -> Self {
+        let text = match error {
+            CodecError::Malformed(text) | CodecError::Protocol(text) => text,
+            CodecError::TooLarge => "packet too large",
+            CodecError::UnsupportedVersion(_) => "this broker speaks MQTT 3.1.1 and 5.0",
+        };
+        Self {
+            version,
+            reason: error.reason(),
+            text,
+        }
+    }
+}
+
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
+    broker: &Broker,
+    stream: &mut S,
+    refusal: &Refusal,
+    peer: SocketAddr,
+) {
+    broker.counters.refused(refusal.reason);
+    tracing::info!(%peer, reason = refusal.reason.label(), detail = refusal.text, "CONNECT refused");
+    let is_broken = matches!(
+        refusal.reason,
+        ReasonCode::MALFORMED_PACKET | ReasonCode::PROTOCOL_ERROR
+    );
+    let Some(version) = refusal.version else {
+        return;
+    };
+    // 3.1.1 has no return code for a broken CONNECT: the connection is closed without one.
+    if version == Version::V4 && is_broken {
+        return;
+    }
+    let connack = ConnAck {
+        reason: refusal.reason,
+        session_present: false,
+        limits: None,
+        reason_string: Some(refusal.text),
+    };
+    let mut bytes = BytesMut::with_capacity(64);
+    write_connack(&mut bytes, version, &connack);
+    say_last(stream, &bytes).await;
+}
+
+/// Writes the last bytes of a connection and lets the client read them. Failures are its end, too.
+pub(crate) async fn say_last<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) {
+    let farewell = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await?;
+        stream.shutdown().await?;
+        let mut scratch = BytesMut::with_capacity(1024);
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            scratch.clear();
+            match stream.read_buf(&mut scratch).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    let _ = timeout(LINGER, farewell).await;
+}
+
+struct Admitted {
+    client: Arc<Client>,
+    link: Arc<Link>,
+    attached: Attached,
+    terms: Terms,
+    connack: ConnAck,
+}
+
+async fn admit(
+    broker: &Arc<Broker>,
+    mut connect: Connect,
+    peer: SocketAddr,
+    is_over_limit: bool,
+) -> Result<Admitted, Refusal> {
+    let version = connect.version;
+    let refused = |reason, text| Refusal {
+        version: Some(version),
+        reason,
+        text,
+    };
+    if broker.is_stopping() {
+        return Err(refused(
+            ReasonCode::SERVER_UNAVAILABLE,
+            "the broker is stopping",
+        ));
+    }
+    if is_over_limit {
+        return Err(refused(
+            ReasonCode::QUOTA_EXCEEDED,
+            "the broker has its maximum of connections",
+        ));
+    }
+    if connect.authentication_method.is_some() {
+        let text = "enhanced authentication is not offered";
+        return Err(refused(ReasonCode::BAD_AUTHENTICATION_METHOD, text));
+    }
+    let client_id = client_id(broker, &connect)
+        .map_err(|text| refused(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, text))?;
+    let attempt = ConnectAttempt {
+        client_id: client_id.clone(),
+        user_name: connect.user_name.take(),
+        password: connect.password.take(),
+        peer,
+    };
+    let identity = broker.hooks.authorizer.connect(attempt).await;
+    let identity = identity.map_err(|reason| refused(reason, "not let in"))?;
+    let will_topic = match &connect.will {
+        None => None,
+        Some(will) => Some(
+            TopicName::new(&will.topic, broker.limits.topics).map_err(|_| {
+                refused(
+                    ReasonCode::TOPIC_NAME_INVALID,
+                    "the will's topic is not a legal topic name",
+                )
+            })?,
+        ),
+    };
+    Ok(assemble(
+        broker, connect, client_id, identity, will_topic, peer,
+    ))
+}
+
+/// The client's own id, or one made for it where that is allowed.
+fn client_id(broker: &Broker, connect: &Connect) -> Result<ClientId, &'static str> {
+    let given = connect.client_id.as_str();
+    if given.len() > CLIENT_ID_BYTES_MAX {
+        return Err("a client id has at most 256 bytes");
+    }
+    if !given.is_empty() {
+        return Ok(given.into());
+    }
+    if connect.version == Version::V4 && !connect.clean_start {
+        return Err("an empty client id needs a clean session");
+    }
+    Ok(format!(
+        "auto-{:x}-{:x}",
+        broker.clock.unix_micros(),
+        broker.next_key()
+    )
+    .into())
+}
+
+fn assemble(
+    broker: &Arc<Broker>,
+    connect: Connect,
+    client_id: ClientId,
+    identity: Identity,
+    will_topic: Option<TopicName>,
+    peer: SocketAddr,
+) -> Admitted {
+    let limits = &broker.limits;
+    let version = connect.version;
+    let expiry = match (version, connect.clean_start) {
+        (Version::V4, true) => 0,
+        _ => connect.session_expiry.min(limits.session_expiry_max),
+    };
+    let keep_alive = match (limits.keep_alive_max, connect.keep_alive) {
+        (0, asked) => asked,
+        (max, asked) if version == Version::V5 && (asked == 0 || asked > max) => max,
+        (_, asked) => asked,
+    };
+    let connection = broker.next_key();
+    let link = Arc::new(Link::new(connection));
+    let client = Arc::new(Client {
+        connection,
+        client_id: client_id.clone(),
+        identity,
+        version,
+        peer,
+        clean_start: connect.clean_start,
+        session_is_persistent: expiry > 0,
+    });
+    let now = broker.clock.unix_micros();
+    let will = connect.will.zip(will_topic).map(|(mut will, topic)| {
+        let message_expiry = will.properties.message_expiry.take();
+        let flags: (QoS, bool) = (will.qos, will.retain);
+        let payload = Bytes::copy_from_slice(&will.payload);
+        let publication = Publication::new(topic, payload, flags, will.properties, now, 0);
+        SessionWill {
+            client: client.clone(),
+            publication: Arc::new(publication),
+            delay: will.delay,
+            message_expiry,
+            due_at: None,
+        }
+    });
+    let attached = broker.attach(&client_id, &link, connect.clean_start, |state| {
+        state.expiry = expiry;
+        state.will = will;
+    });
+    let assigned = connect.client_id.is_empty().then_some(client_id);
+    let connack = ConnAck {
+        reason: ReasonCode::SUCCESS,
+        session_present: attached.session_present,
+        limits: Some(ServerLimits {
+            assigned_client_id: assigned,
+            session_expiry: (expiry != connect.session_expiry).then_some(expiry),
+            receive_maximum: limits.receive_maximum,
+            packet_size_max: u32::try_from(limits.packet_size_max).unwrap_or(u32::MAX),
+            topic_alias_max: limits.topic_alias_max,
+            keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
+        }),
+        reason_string: None,
+    };
+    let terms = Terms {
+        packet_size_max: connect
+            .packet_size_max
+            .map_or(usize::MAX, |size| size as usize),
+        window: usize::from(connect.receive_maximum.min(limits.inflight_max)),
+        wants_problem_information: connect.wants_problem_information,
+        keep_alive: Duration::from_secs(u64::from(keep_alive)),
+        session_expiry_asked: expiry,
+    };
+    Admitted {
+        client,
+        link,
+        attached,
+        terms,
+        connack,
+    }
+}

@@ -1,0 +1,112 @@
+//! Bytes on their way to a socket.
+//!
+//! Small packets are joined in one buffer, large payloads are sent from where they are. Empty, it
+//! owns no memory. Bound: the connection stops filling it past its high-water mark.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+
+/// From this many bytes on a payload is not copied.
+const SHARED_FROM: usize = 8 * 1024;
+/// Slices handed to one vectored write.
+const SLICES_MAX: usize = 16;
+const FIRST_CAPACITY: usize = 512;
+
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    chunks: VecDeque<Bytes>,
+    chunks_len: usize,
+    tail: BytesMut,
+}
+
+impl Output {
+    pub(crate) fn len(&self) -> usize {
+        self.chunks_len + self.tail.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where small packets and heads of packets are written.
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        if self.tail.capacity() == 0 {
+            self.tail.reserve(FIRST_CAPACITY);
+        }
+        &mut self.tail
+    }
+
+    pub(crate) fn push_payload(&mut self, payload: &Bytes) {
+        if payload.len() < SHARED_FROM {
+            self.tail.extend_from_slice(payload);
+            return;
+        }
+        if !self.tail.is_empty() {
+            let joined = self.tail.split().freeze();
+            self.push_chunk(joined);
+        }
+        self.push_chunk(payload.clone());
+    }
+
+    fn push_chunk(&mut self, chunk: Bytes) {
+        self.chunks_len += chunk.len();
+        self.chunks.push_back(chunk);
+    }
+
+    /// Writes until all is written or the socket takes no more; bytes written are added to `sent`.
+    pub(crate) fn poll_flush<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        context: &mut Context<'_>,
+        sent: &metrics::Counter,
+    ) -> Poll<io::Result<()>> {
+        if self.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.is_empty() {
+            let written = if self.chunks.is_empty() {
+                ready!(Pin::new(&mut *stream).poll_write(context, &self.tail))?
+            } else {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let parts = self
+                    .chunks
+                    .iter()
+                    .map(|chunk| &chunk[..])
+                    .chain([&self.tail[..]]);
+                for (slice, part) in slices.iter_mut().zip(parts) {
+                    *slice = IoSlice::new(part);
+                }
+                ready!(Pin::new(&mut *stream).poll_write_vectored(context, &slices))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            sent.increment(written as u64);
+            self.advance(written);
+        }
+        self.tail = BytesMut::new();
+        self.chunks = VecDeque::new();
+        Pin::new(stream).poll_flush(context)
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(chunk) = self.chunks.front_mut() {
+            let from_chunk = written.min(chunk.len());
+            chunk.advance(from_chunk);
+            self.chunks_len -= from_chunk;
+            written -= from_chunk;
+            if !chunk.is_empty() {
+                return;
+            }
+            self.chunks.pop_front();
+        }
+        self.tail.advance(written.min(self.tail.len()));
+    }
+}
