@@ -5,4 +5,5 @@
 pub mod clock;
 pub mod metrics;
 pub mod mqtt;
+pub mod store;
 pub mod telemetry;

@@ -1,1 +1,10 @@
+//! SeaORM entities of the Brooklet store: derives only, no logic.
+//!
+//! Times are UTC microseconds since 1970-01-01T00:00:00Z.
 
+pub mod device;
+pub mod device_hold;
+pub mod quarantine;
+pub mod reading;
+pub mod reading_claimed_time;
+pub mod sensor;

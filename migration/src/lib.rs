@@ -1,1 +1,22 @@
+//! Schema migrations of the Brooklet store: one file each, forward only, one history for all engines.
 
+use sea_orm_migration::prelude::*;
+
+mod m0001_devices;
+mod m0002_readings;
+mod m0003_ingest;
+
+pub use sea_orm_migration::{MigratorTrait, SchemaManager};
+
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m0001_devices::Migration),
+            Box::new(m0002_readings::Migration),
+            Box::new(m0003_ingest::Migration),
+        ]
+    }
+}

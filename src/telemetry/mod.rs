@@ -3,11 +3,13 @@
 //! Every type here is valid by construction: a `DeviceKey` that exists is a legal one, so no room
 //! checks twice. Nothing here does I/O or reads a clock.
 
+mod device;
 mod names;
 mod quality;
 mod reading;
 mod timestamp;
 
+pub use device::{Approval, DeviceFacts, DeviceId, DeviceKind, InvalidWord, Location};
 pub use names::{DeviceKey, InvalidName, SensorName, Unit};
 pub use quality::{InvalidQuality, Quality};
 pub use reading::{ClaimedTime, Reading, Sample, SensorId};

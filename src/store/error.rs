@@ -1,0 +1,68 @@
+//! What can go wrong with the database, by what is to be done about it.
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("can't open the database {path}")]
+    Open {
+        path: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("another Brooklet has {path} open")]
+    InUse { path: String },
+    #[error(
+        "the database has the migration {0:?}, which this version does not know: it was written by a newer one"
+    )]
+    NewerSchema(String),
+    #[error("the database did not answer: {0}")]
+    Unavailable(String),
+    /// The statement itself is at fault; the same rows will fail again.
+    #[error("the database refused the data: {0}")]
+    Rejected(String),
+    #[error("{0} does not exist")]
+    NotFound(&'static str),
+    #[error("{0} exists already")]
+    Exists(&'static str),
+    #[error("changed by somebody else in the meantime")]
+    Outdated,
+}
+
+impl StoreError {
+    /// Whether the rows are at fault, not the database: a retry with the same rows fails again.
+    pub fn is_poison(&self) -> bool {
+        matches!(self, Self::Rejected(_))
+    }
+
+    /// A metric label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Open { .. } | Self::InUse { .. } | Self::NewerSchema(_) => "open",
+            Self::Unavailable(_) => "unavailable",
+            Self::Rejected(_) => "rejected",
+            Self::NotFound(_) | Self::Exists(_) | Self::Outdated => "conflict",
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Code;
+        match error.sqlite_error_code() {
+            Some(Code::ConstraintViolation | Code::TypeMismatch | Code::TooBig) => {
+                Self::Rejected(error.to_string())
+            }
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<sea_orm::DbErr> for StoreError {
+    fn from(error: sea_orm::DbErr) -> Self {
+        match error.sql_err() {
+            Some(sea_orm::SqlErr::UniqueConstraintViolation(_)) => Self::Exists("the row"),
+            Some(sea_orm::SqlErr::ForeignKeyConstraintViolation(_)) => {
+                Self::Rejected(error.to_string())
+            }
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The database: the only room that speaks SQL.
+//!
+//! SQLite in WAL with `synchronous=FULL`. One writer at a time: the committer's connection
+//! ([`Writer`], below SeaORM, driven by its own thread) and the seldom writes of people (SeaORM, one
+//! connection) take turns at a fair gate, so that neither waits in SQLite's busy handler. Readers
+//! have their own pool and see what is committed.
+
+mod devices;
+mod error;
+mod history;
+mod ingest;
+mod open;
+mod quarantine;
+mod rows;
+mod statistics;
+mod status;
+mod writer;
+
+use std::sync::Arc;
+
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+pub use error::StoreError;
+pub use history::{HistoryPage, HistoryQuery, Order};
+pub use open::StoreSettings;
+pub use rows::{
+    DeviceEdit, DeviceRow, HeldMessage, NewDevice, NewQuarantine, NewSensor, QuarantineRow,
+    ReportRow, SensorEdit, SensorRow, StoredReading,
+};
+pub use statistics::{Bucket, SensorStatistics, StatisticsQuery, ValueStatistics};
+pub use status::DatabaseStatus;
+pub use writer::{Appended, QuarantineLimits, Transaction, Writer};
+
+/// A handle to the open database; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    readers: DatabaseConnection,
+    seldom: DatabaseConnection,
+    /// Guards the right to write.
+    gate: Arc<Mutex<()>>,
+    path: Arc<std::path::Path>,
+    /// Held as long as any handle lives: keeps a second Brooklet out.
+    _lock: Arc<std::fs::File>,
+}
+
+/// A person's write in progress: the gate, and the transaction behind it.
+struct SeldomWrite<'a> {
+    transaction: DatabaseTransaction,
+    _gate: MutexGuard<'a, ()>,
+}
+
+impl Store {
+    async fn begin(&self) -> Result<SeldomWrite<'_>, StoreError> {
+        let gate = self.gate.lock().await;
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let transaction = self.seldom.begin_with_options(options).await?;
+        Ok(SeldomWrite {
+            transaction,
+            _gate: gate,
+        })
+    }
+}
+
+impl SeldomWrite<'_> {
+    async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.transaction.commit().await?)
+    }
+}

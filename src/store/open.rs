@@ -1,0 +1,161 @@
+//! Opening and closing: folder, lock, connections, migrations.
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DbErr,
+    Statement,
+};
+use tokio::sync::Mutex;
+
+use super::{Store, StoreError, Writer};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// The SQLite file; its folder is made when it is missing.
+    pub path: PathBuf,
+    /// Connections that only read.
+    pub readers: u32,
+    /// How long a statement waits for a lock that somebody outside holds.
+    pub busy_timeout: Duration,
+}
+
+const MIGRATIONS: &str = "SELECT version FROM seaql_migrations ORDER BY version";
+
+impl Store {
+    /// Opens the database, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When the file can't be opened or written, is in use by another Brooklet, or has a newer schema.
+    pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
+        let shown = settings.path.display().to_string();
+        let lock = lock(&settings.path)?;
+        let opened = |error: DbErr| StoreError::Open {
+            path: shown.clone(),
+            source: error.into(),
+        };
+        let seldom = connect(settings, 1, false).await.map_err(opened)?;
+        refuse_newer(&seldom).await?;
+        Migrator::up(&seldom, None).await.map_err(opened)?;
+        let readers = connect(settings, settings.readers.max(1), true)
+            .await
+            .map_err(opened)?;
+        Ok(Self {
+            readers,
+            seldom,
+            gate: Arc::new(Mutex::new(())),
+            path: settings.path.as_path().into(),
+            _lock: Arc::new(lock),
+        })
+    }
+
+    /// The connection for the committer; there should be one only.
+    ///
+    /// # Errors
+    /// When the file can't be opened.
+    pub fn writer(&self, busy_timeout: Duration) -> Result<Writer, StoreError> {
+        Writer::open(&self.path, busy_timeout, self.gate.clone())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the log back into the file and closes the connections. The writer is gone by then.
+    pub async fn close(self) {
+        let checkpoint = self
+            .seldom
+            .execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)")
+            .await;
+        if let Err(error) = checkpoint {
+            tracing::warn!(%error, "the write-ahead log was not written back");
+        }
+        for (name, connection) in [("readers", self.readers), ("writer", self.seldom)] {
+            if let Err(error) = connection.close().await {
+                tracing::warn!(%error, name, "a database pool did not close");
+            }
+        }
+    }
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let failed = |error: std::io::Error| StoreError::Open {
+        path: path.display().to_string(),
+        source: error.into(),
+    };
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(lock_path);
+    let file = file.map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
+            path: path.display().to_string(),
+        }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+async fn connect(
+    settings: &StoreSettings,
+    connections: u32,
+    read_only: bool,
+) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new("sqlite::memory:");
+    options
+        .sqlx_logging(false)
+        .max_connections(connections)
+        .min_connections(1);
+    options.acquire_timeout(Duration::from_secs(10));
+    let path = settings.path.clone();
+    let busy_timeout = settings.busy_timeout;
+    options.map_sqlx_sqlite_opts(move |sqlite| {
+        sqlite
+            .in_memory(false)
+            .shared_cache(false)
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(sea_orm::sqlx::sqlite::SqliteJournalMode::Wal)
+            .synchronous(sea_orm::sqlx::sqlite::SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(busy_timeout)
+            .pragma("query_only", if read_only { "1" } else { "0" })
+    });
+    Database::connect(options).await
+}
+
+/// A database that has seen a migration which this binary does not have is left alone.
+async fn refuse_newer(connection: &DatabaseConnection) -> Result<(), StoreError> {
+    let statement = Statement::from_string(DatabaseBackend::Sqlite, MIGRATIONS);
+    // The table is missing in an empty file.
+    let Ok(rows) = connection.query_all_raw(statement).await else {
+        return Ok(());
+    };
+    let known: Vec<String> = Migrator::migrations()
+        .iter()
+        .map(|migration| migration.name().to_owned())
+        .collect();
+    for row in rows {
+        let version: String = row.try_get("", "version")?;
+        if !known.contains(&version) {
+            return Err(StoreError::NewerSchema(version));
+        }
+    }
+    Ok(())
+}
