@@ -3,7 +3,10 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod ingest;
 pub mod metrics;
 pub mod mqtt;
+pub mod registry;
+pub mod routes;
 pub mod store;
 pub mod telemetry;

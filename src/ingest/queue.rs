@@ -56,7 +56,7 @@ impl<T> Queue<T> {
     /// Adds an item that weighs `weight` bytes, or gives it back when there is no room.
     pub(crate) fn try_push(&self, weight: usize, item: T) -> Result<(), T> {
         let mut state = self.state.lock();
-        if state.is_closed || !self.has_room(&state) {
+        if state.is_closed || !self.has_room_in(&state) {
             return Err(item);
         }
         state.bytes += weight;
@@ -76,32 +76,39 @@ impl<T> Queue<T> {
     pub(crate) fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         // A closed queue has no room, but nobody should wait for it either: the offer is refused.
-        if state.is_closed || self.has_room(&state) {
+        if state.is_closed || self.has_room_in(&state) {
             return Poll::Ready(());
         }
-        if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+        if !state
+            .waiting
+            .iter()
+            .any(|waker| waker.will_wake(context.waker()))
+        {
             state.waiting.push(context.waker().clone());
         }
         Poll::Pending
     }
 
-    fn has_room(&self, state: &State<T>) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
+        self.has_room_in(&self.state.lock())
+    }
+
+    fn has_room_in(&self, state: &State<T>) -> bool {
         state.items.len() < self.messages_max && state.bytes < self.bytes_max
     }
 
     /// Waits for items, at most `patience`, and moves up to `count_max` of them to `into`.
-    pub(crate) fn drain(
-        &self,
-        into: &mut Vec<T>,
-        count_max: usize,
-        patience: Duration,
-    ) -> Drained {
+    pub(crate) fn drain(&self, into: &mut Vec<T>, count_max: usize, patience: Duration) -> Drained {
         let mut state = self.state.lock();
         if state.items.is_empty() && !state.is_closed {
             self.filled.wait_for(&mut state, patience);
         }
         if state.items.is_empty() {
-            return if state.is_closed { Drained::Closed } else { Drained::Nothing };
+            return if state.is_closed {
+                Drained::Closed
+            } else {
+                Drained::Nothing
+            };
         }
         let count = state.items.len().min(count_max);
         let mut weight = 0;
@@ -155,7 +162,11 @@ mod tests {
     #[test]
     fn bytes_bound_it_too() {
         let queue = Queue::new(10, 100);
-        assert_eq!(queue.try_push(150, 'a'), Ok(()), "one oversized message still passes");
+        assert_eq!(
+            queue.try_push(150, 'a'),
+            Ok(()),
+            "one oversized message still passes"
+        );
         assert_eq!(queue.try_push(1, 'b'), Err('b'));
     }
 }

@@ -218,6 +218,17 @@ impl Transaction<'_> {
         Ok(SensorId(id))
     }
 
+    /// Sets the unit of a sensor that has none.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn learn_unit(&mut self, sensor: SensorId, unit: &str) -> Result<(), StoreError> {
+        self.inner
+            .prepare_cached("UPDATE sensor SET unit = ?2 WHERE id = ?1 AND unit IS NULL")?
+            .execute(params![sensor.0, unit])?;
+        Ok(())
+    }
+
     /// Writes what messages have changed of a device.
     ///
     /// # Errors

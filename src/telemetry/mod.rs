@@ -7,10 +7,12 @@ mod device;
 mod names;
 mod quality;
 mod reading;
+mod report;
 mod timestamp;
 
 pub use device::{Approval, DeviceFacts, DeviceId, DeviceKind, InvalidWord, Location};
 pub use names::{DeviceKey, InvalidName, SensorName, Unit};
 pub use quality::{InvalidQuality, Quality};
 pub use reading::{ClaimedTime, Reading, Sample, SensorId};
+pub use report::Report;
 pub use timestamp::{InvalidTimestamp, Timestamp};

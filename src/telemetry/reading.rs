@@ -40,3 +40,13 @@ pub struct Reading {
     pub unit: Option<Arc<str>>,
     pub quality: Quality,
 }
+
+impl Sample {
+    /// What tells apart two samples of one sensor in one message; `None` for those without a time.
+    pub fn time_key(&self) -> Option<Timestamp> {
+        match self.time {
+            ClaimedTime::Plausible(time) | ClaimedTime::Implausible(time) => Some(time),
+            ClaimedTime::Absent => None,
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! The committer: one thread, one transaction per batch, answers only after the commit.
+//!
+//! Commits as soon as the last commit is done, with whatever has queued meanwhile: one message at low
+//! load, thousands at high load; no timers. While the store fails nothing is answered: the batch is
+//! tried again, the queue fills, connections stop reading. A batch that the store refuses is halved
+//! until the message at fault is found, which is quarantined.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use metrics::counter;
+use parking_lot::Mutex;
+
+use super::{
+    metrics::Meters,
+    queue::{Drained, Queue},
+    rejection::{Rejection, RejectionReason},
+    stage::{Stage, Staged, StagedMessage},
+    submission::Submission,
+    verdict::Verdict,
+};
+use crate::{
+    clock::Clock,
+    metrics::names,
+    mqtt::{Publisher, Resolver},
+    registry::{Observation, Registry},
+    routes::MessageKind,
+    store::{QuarantineLimits, StoreError, Writer},
+    telemetry::Report,
+};
+
+/// How long the thread waits for messages before it looks whether it should end.
+const PATIENCE: Duration = Duration::from_secs(1);
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_LAST: Duration = Duration::from_secs(2);
+
+/// Bounds of what ingest keeps, and of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IngestLimits {
+    /// Messages in one transaction.
+    pub batch_messages_max: usize,
+    /// Messages and bytes that wait for the committer; full: sockets are not read.
+    pub queue_messages_max: usize,
+    pub queue_bytes_max: usize,
+    pub quarantine: QuarantineLimits,
+    /// What is kept of one device that waits for approval.
+    pub held_messages_max: i64,
+    pub held_bytes_max: i64,
+}
+
+/// The thread, and what others tell it.
+pub struct Committer {
+    thread: Option<JoinHandle<()>>,
+    queue: Arc<Queue<Submission>>,
+    orders: Arc<Orders>,
+}
+
+/// What other tasks leave for the thread to do.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    /// Clients that began anew: what is noted of their messages goes. Bound: one a connection.
+    forget: Mutex<Vec<String>>,
+    /// The quarantine was changed behind the thread's back.
+    recount_quarantine: AtomicBool,
+    /// The stop's deadline has passed: no more retries.
+    give_up: AtomicBool,
+}
+
+pub(super) struct Work {
+    pub(super) queue: Arc<Queue<Submission>>,
+    pub(super) orders: Arc<Orders>,
+    pub(super) writer: Writer,
+    pub(super) registry: Arc<Registry>,
+    pub(super) publisher: Publisher,
+    pub(super) limits: IngestLimits,
+    pub(super) clock: Clock,
+    pub(super) meters: Arc<Meters>,
+    /// Clients of whom messages are noted.
+    pub(super) noted_clients: HashSet<String>,
+    /// What the store was last said to fail of, so that a long failure is one line in the log.
+    pub(super) failing_since: Option<Duration>,
+}
+
+impl Committer {
+    pub(super) fn start(work: Work) -> std::io::Result<Self> {
+        let (queue, orders) = (work.queue.clone(), work.orders.clone());
+        let thread = thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(|| work.run())?;
+        Ok(Self {
+            thread: Some(thread),
+            queue,
+            orders,
+        })
+    }
+
+    /// Forgets what is noted of a client's messages.
+    pub fn forget_deliveries(&self, client_id: &str) {
+        self.orders.forget.lock().push(client_id.to_owned());
+    }
+
+    pub fn recount_quarantine(&self) {
+        self.orders
+            .recount_quarantine
+            .store(true, Ordering::Relaxed);
+    }
+
+    /// Takes nothing more in; what is in is still committed.
+    pub fn close(&self) {
+        self.queue.close();
+    }
+
+    /// Ends a retry that would go on: what is not stored by then is not acknowledged.
+    pub fn give_up(&self) {
+        self.orders.give_up.store(true, Ordering::Relaxed);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
+    /// Waits for the thread's end. Blocks.
+    pub fn join(&mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the committer panicked");
+        }
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.thread
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
+    }
+}
+
+impl Work {
+    fn run(mut self) {
+        let mut batch = Vec::new();
+        loop {
+            match self
+                .queue
+                .drain(&mut batch, self.limits.batch_messages_max, PATIENCE)
+            {
+                Drained::Items => self.commit(std::mem::take(&mut batch)),
+                Drained::Nothing => {}
+                Drained::Closed => return,
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: Vec<Submission>) {
+        if self
+            .orders
+            .recount_quarantine
+            .swap(false, Ordering::Relaxed)
+        {
+            self.writer.recount_quarantine();
+        }
+        let started = self.clock.monotonic();
+        let mut pause = RETRY_FIRST;
+        loop {
+            match self.try_commit(&batch) {
+                Ok(staged) => {
+                    self.note_recovery();
+                    let took = self.clock.monotonic().saturating_sub(started);
+                    self.meters.batch(batch.len(), took, self.queue.len());
+                    return self.take_over(batch, staged);
+                }
+                Err(error) if error.is_poison() => return self.bisect(batch, &error),
+                Err(error) => {
+                    self.note_failure(&error);
+                    if self.orders.give_up.load(Ordering::Relaxed) {
+                        tracing::error!(messages = batch.len(), "given up: these are not stored");
+                        return;
+                    }
+                    thread::park_timeout(pause);
+                    pause = (pause * 2).min(RETRY_LAST);
+                }
+            }
+        }
+    }
+
+    fn try_commit(&mut self, batch: &[Submission]) -> Result<Staged, StoreError> {
+        let forgotten = std::mem::take(&mut *self.orders.forget.lock());
+        let noted = &self.noted_clients;
+        let forget: Vec<_> = forgotten.iter().filter(|id| noted.contains(*id)).collect();
+        let (registry, limits) = (&*self.registry, &self.limits);
+        let result = self.writer.transaction(|transaction| {
+            for client_id in &forget {
+                transaction.forget_deliveries(client_id)?;
+            }
+            Stage {
+                transaction,
+                registry,
+                limits,
+                staged: Staged::default(),
+            }
+            .run(batch)
+        });
+        match result {
+            Ok(staged) => {
+                for client_id in &forgotten {
+                    self.noted_clients.remove(client_id);
+                }
+                self.noted_clients
+                    .extend(staged.noted_clients.iter().cloned());
+                Ok(staged)
+            }
+            Err(error) => {
+                self.orders.forget.lock().extend(forgotten);
+                Err(error)
+            }
+        }
+    }
+
+    /// Finds the message that the store refuses, by halves, and quarantines it.
+    fn bisect(&mut self, mut batch: Vec<Submission>, error: &StoreError) {
+        if batch.len() > 1 {
+            let second = batch.split_off(batch.len() / 2);
+            self.commit(batch);
+            self.commit(second);
+            return;
+        }
+        let Some(submission) = batch.pop() else {
+            return;
+        };
+        counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
+        tracing::warn!(
+            topic = &*submission.origin.topic, %error, "the store refuses a message; quarantined"
+        );
+        let detail = "the store can not hold this message";
+        let rejection = Rejection::of_message(RejectionReason::Poison, detail);
+        let (registry, limits) = (&*self.registry, &self.limits);
+        let kept = self.writer.transaction(|transaction| {
+            let mut stage = Stage {
+                transaction,
+                registry,
+                limits,
+                staged: Staged::default(),
+            };
+            stage.quarantine(&submission, &rejection)
+        });
+        let verdict = match kept {
+            Ok(()) => Verdict::Refused(vec![rejection]),
+            Err(error) => {
+                self.note_failure(&error);
+                Verdict::Unavailable
+            }
+        };
+        let message = StagedMessage {
+            verdict,
+            ..StagedMessage::default()
+        };
+        self.answer(vec![submission], vec![message]);
+    }
+
+    /// The batch is on disk: the registry takes over what it changed, then everybody is told.
+    fn take_over(&mut self, batch: Vec<Submission>, staged: Staged) {
+        for device in staged.devices.into_values() {
+            tracing::info!(device = %device.key, approval = %device.approval(), "device registered");
+            self.registry.adopt_device(device);
+        }
+        for sensor in staged.sensors.into_values() {
+            if let Some(device) = self.registry.get(sensor.device.as_str()) {
+                self.registry.adopt_sensor(&device, sensor);
+            }
+        }
+        for (sensor, unit) in staged.units {
+            sensor.learn_unit(&unit);
+        }
+        staged
+            .learned
+            .into_iter()
+            .for_each(|at| self.registry.note_learned(at));
+        counter!(names::QUARANTINED).increment(staged.quarantined);
+        counter!(names::QUARANTINE_DROPPED).increment(staged.quarantine_dropped);
+        let mut messages = staged.messages;
+        let nothing = Report::default();
+        for (submission, message) in batch.iter().zip(&mut messages) {
+            self.meters.readings_stored(message.fresh.len());
+            for (sensor, reading) in message.fresh.drain(..) {
+                sensor.adopt(reading);
+            }
+            let Some(device) = &message.device else {
+                continue;
+            };
+            let is_taken = matches!(
+                message.verdict,
+                Verdict::Stored { .. } | Verdict::Partial { .. }
+            );
+            let report = match &submission.content {
+                Ok(decoded) if is_taken => &decoded.report,
+                _ => &nothing,
+            };
+            let observation = Observation {
+                received_at: submission.received_at,
+                connection: submission.connection(),
+                is_heartbeat: submission.kind == MessageKind::Heartbeat,
+                report,
+                samples: std::mem::take(&mut message.shown),
+            };
+            self.registry.observe(device, observation);
+            if let Ok(decoded) = &submission.content {
+                for label in decoded.repairs.labels() {
+                    counter!(names::INGEST_REPAIRS, "kind" => label).increment(1);
+                }
+            }
+        }
+        self.answer(batch, messages);
+    }
+
+    fn answer(&self, batch: Vec<Submission>, messages: Vec<StagedMessage>) {
+        let answers = batch
+            .into_iter()
+            .zip(messages)
+            .filter_map(|(submission, message)| {
+                let took = self.clock.monotonic().saturating_sub(submission.received);
+                self.meters
+                    .message(submission.origin.route, &message.verdict, took);
+                submission.answer(message.verdict, &self.publisher)
+            });
+        Resolver::resolve_all(answers);
+    }
+
+    fn note_failure(&mut self, error: &StoreError) {
+        counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
+        if self.failing_since.is_none() {
+            self.failing_since = Some(self.clock.monotonic());
+            tracing::error!(%error, "the store does not take readings; nothing is acknowledged");
+        }
+    }
+
+    fn note_recovery(&mut self) {
+        if let Some(since) = self.failing_since.take() {
+            let seconds = self.clock.monotonic().saturating_sub(since).as_secs_f64();
+            tracing::info!(seconds, "the store takes readings again");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! From what a device published to what is stored: route, decode, check, commit, answer.
+//!
+//! A message's sender is told its verdict only when the transaction that holds its readings has
+//! committed. Decoding runs in the sender's task (`tap`), everything that touches the store in one
+//! thread (`committer`), between them a bounded queue that pushes back on the sockets.
+
+mod committer;
+pub mod decode;
+mod metrics;
+mod queue;
+mod rejection;
+mod repair;
+mod replay;
+mod stage;
+mod submission;
+mod tap;
+mod time;
+mod verdict;
+
+use std::{io, sync::Arc};
+
+pub use committer::{Committer, IngestLimits};
+pub use metrics::{Meters, ServiceTotals};
+pub use rejection::{Rejection, RejectionReason};
+pub use replay::{Retried, replay_held, retry_quarantined};
+pub use tap::{Tap, Upload};
+pub use verdict::Verdict;
+
+use self::{
+    committer::{Orders, Work},
+    queue::Queue,
+};
+use crate::{clock::Clock, mqtt::Publisher, registry::Registry, routes::RouteTable, store::Writer};
+
+/// What ingest is built from.
+pub struct Parts {
+    pub routes: RouteTable,
+    pub zone: jiff::tz::TimeZone,
+    pub limits: IngestLimits,
+    pub registry: Arc<Registry>,
+    pub publisher: Publisher,
+    pub writer: Writer,
+    pub clock: Clock,
+    /// Clients of whom the store has noted messages.
+    pub noted_clients: Vec<String>,
+}
+
+/// Starts the committer and opens the door before it.
+///
+/// # Errors
+/// When the thread can't be started.
+pub fn start(parts: Parts) -> io::Result<(Arc<Tap>, Committer)> {
+    let Parts {
+        routes,
+        zone,
+        limits,
+        registry,
+        publisher,
+        writer,
+        clock,
+        noted_clients,
+    } = parts;
+    let queue = Arc::new(Queue::new(
+        limits.queue_messages_max,
+        limits.queue_bytes_max,
+    ));
+    let meters = Arc::new(Meters::new(&routes));
+    let committer = Committer::start(Work {
+        queue: queue.clone(),
+        orders: Arc::new(Orders::default()),
+        writer,
+        registry: registry.clone(),
+        publisher,
+        limits,
+        clock: clock.clone(),
+        meters: meters.clone(),
+        noted_clients: noted_clients.into_iter().collect(),
+        failing_since: None,
+    })?;
+    Ok((
+        Arc::new(Tap {
+            routes,
+            registry,
+            queue,
+            zone,
+            clock,
+            meters,
+        }),
+        committer,
+    ))
+}

@@ -1,0 +1,498 @@
+//! What a batch does inside its transaction, on an overlay: the registry is not touched until the
+//! transaction has committed, and is untouched when it has not.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use foldhash::fast::RandomState;
+use sha2::{Digest, Sha256};
+
+use super::{
+    committer::IngestLimits,
+    decode::{Decoded, joined},
+    rejection::{Rejection, RejectionReason},
+    submission::{DeviceRef, Submission},
+    verdict::Verdict,
+};
+use crate::{
+    registry::{Device, Registry, ReportedSample, Sensor, UnknownDevices},
+    routes::MessageKind,
+    store::{
+        Appended, DeviceRow, NewDevice, NewQuarantine, NewSensor, SensorRow, StoreError,
+        StoredReading, Transaction,
+    },
+    telemetry::{
+        Approval, ClaimedTime, DeviceFacts, DeviceId, DeviceKey, DeviceKind, Quality, Report,
+        Sample, SensorName, Timestamp,
+    },
+};
+
+/// Everything that a batch has changed, to be taken over once it is committed.
+#[derive(Default)]
+pub(super) struct Staged {
+    pub(super) devices: HashMap<DeviceKey, Arc<Device>, RandomState>,
+    pub(super) sensors: HashMap<(DeviceId, SensorName), Arc<Sensor>, RandomState>,
+    pub(super) units: Vec<(Arc<Sensor>, Arc<str>)>,
+    pub(super) learned: Vec<Timestamp>,
+    pub(super) messages: Vec<StagedMessage>,
+    /// Clients of persistent sessions of which a message was noted.
+    pub(super) noted_clients: HashSet<String>,
+    pub(super) quarantined: u64,
+    pub(super) quarantine_dropped: u64,
+}
+
+/// One message of a batch.
+#[derive(Default)]
+pub(super) struct StagedMessage {
+    pub(super) verdict: Verdict,
+    /// The device, where the message is one of its own that counts as a sign of life.
+    pub(super) device: Option<Arc<Device>>,
+    /// Stored by this message, in order.
+    pub(super) fresh: Vec<(Arc<Sensor>, StoredReading)>,
+    pub(super) shown: Vec<ReportedSample>,
+}
+
+/// A device's status messages of one batch, in order.
+type Reports<'a> = (Arc<Device>, Vec<(&'a Report, Timestamp)>);
+
+/// A reading that is taken, and what of it is new: nothing where it is a duplicate.
+type Accepted = (Arc<Sensor>, Option<StoredReading>);
+
+/// How often a time of our own may be moved on to find a free one.
+const OWN_TIME_TRIES: u32 = 10_000;
+
+pub(super) struct Stage<'a, 'txn> {
+    pub(super) transaction: &'a mut Transaction<'txn>,
+    pub(super) registry: &'a Registry,
+    pub(super) limits: &'a IngestLimits,
+    pub(super) staged: Staged,
+}
+
+impl Stage<'_, '_> {
+    /// Stages a batch. Its fresh readings, in order, are what alarm rules are to see before the
+    /// transaction commits.
+    pub(super) fn run(mut self, batch: &[Submission]) -> Result<Staged, StoreError> {
+        let mut reports: HashMap<DeviceId, Reports<'_>> = HashMap::new();
+        for submission in batch {
+            let message = self.message(submission)?;
+            if let (MessageKind::Status, Some(device), Ok(decoded)) =
+                (submission.kind, &message.device, &submission.content)
+            {
+                let (_, reports) = reports
+                    .entry(device.id)
+                    .or_insert_with(|| (device.clone(), Vec::new()));
+                reports.push((&decoded.report, submission.received_at));
+            }
+            self.staged.messages.push(message);
+        }
+        for (device, reports) in reports.into_values() {
+            self.transaction.save_report(&device.preview(reports))?;
+        }
+        Ok(self.staged)
+    }
+
+    fn message(&mut self, submission: &Submission) -> Result<StagedMessage, StoreError> {
+        let decoded = match &submission.content {
+            Ok(decoded) => decoded,
+            Err(rejection) => return self.refuse(submission, vec![rejection.clone()], None),
+        };
+        let device = match self.device(submission)? {
+            Ok(device) => device,
+            Err(rejection) => return Ok(refused_unkept(rejection)),
+        };
+        match device.approval() {
+            Approval::Active => self.store(submission, decoded, device),
+            Approval::Pending => self.hold(submission, device),
+            Approval::Blocked => {
+                let detail = format!("the device {} is blocked", device.key);
+                let reason = RejectionReason::BlockedDevice;
+                Ok(refused_unkept(Rejection::of_message(reason, detail)))
+            }
+        }
+    }
+
+    fn store(
+        &mut self,
+        submission: &Submission,
+        decoded: &Decoded,
+        device: Arc<Device>,
+    ) -> Result<StagedMessage, StoreError> {
+        let has_own_times = decoded
+            .readings
+            .iter()
+            .all(|s| matches!(s.time, ClaimedTime::Plausible(_)));
+        let delivery = submission.delivery().filter(|_| !has_own_times);
+        let hash = delivery.as_ref().map(|_| payload_hash(submission));
+        if let (Some(delivery), Some(hash)) = (&delivery, &hash)
+            && delivery.is_resend
+            && self
+                .transaction
+                .knows_delivery(delivery.client_id, delivery.packet_id, hash)?
+        {
+            let accepted = decoded.readings.len();
+            let verdict = Verdict::Stored {
+                accepted,
+                duplicates: accepted,
+            };
+            return Ok(StagedMessage {
+                verdict,
+                device: Some(device),
+                ..Default::default()
+            });
+        }
+        let mut message = StagedMessage::default();
+        let mut rejections = decoded.rejections.clone();
+        let mut duplicates = 0;
+        for sample in &decoded.readings {
+            match self.append(&device, sample, submission.received_at)? {
+                Ok((sensor, Some(reading))) => {
+                    message.shown.push(ReportedSample {
+                        sensor: sample.sensor.clone(),
+                        value: sample.value,
+                        unit: sensor.with_settings(|settings| settings.unit.clone()),
+                        event_time: reading.event_time,
+                    });
+                    message.fresh.push((sensor, reading));
+                }
+                Ok((_, None)) => duplicates += 1,
+                Err(rejection) => rejections.push(rejection),
+            }
+        }
+        let accepted = message.fresh.len() + duplicates;
+        let says_something =
+            accepted > 0 || !decoded.report.is_empty() || submission.kind != MessageKind::Data;
+        if !says_something {
+            return self.refuse(submission, rejections, Some(device));
+        }
+        if let (Some(delivery), Some(hash)) = (&delivery, &hash) {
+            let (client_id, at) = (delivery.client_id, submission.received_at);
+            self.transaction
+                .record_delivery(client_id, delivery.packet_id, hash, at)?;
+            self.staged.noted_clients.insert(client_id.to_owned());
+        }
+        message.verdict = if rejections.is_empty() {
+            Verdict::Stored {
+                accepted,
+                duplicates,
+            }
+        } else {
+            self.quarantine(submission, &joined(&rejections))?;
+            Verdict::Partial {
+                accepted,
+                rejections,
+            }
+        };
+        message.device = Some(device);
+        Ok(message)
+    }
+
+    fn append(
+        &mut self,
+        device: &Arc<Device>,
+        sample: &Sample,
+        received_at: Timestamp,
+    ) -> Result<Result<Accepted, Rejection>, StoreError> {
+        let sensor = self.sensor(device, sample, received_at)?;
+        let range = sensor.with_settings(|settings| {
+            let is_outside = sample.value.is_some_and(|value| {
+                settings.min.is_some_and(|min| value < min)
+                    || settings.max.is_some_and(|max| value > max)
+            });
+            settings.active.then_some(is_outside)
+        });
+        let Some(is_outside) = range else {
+            let detail = "the sensor is set inactive";
+            let reason = RejectionReason::Inactive;
+            return Ok(Err(Rejection::of_sensor(
+                sample.sensor.as_str(),
+                reason,
+                detail,
+            )));
+        };
+        let by_range = if is_outside {
+            Quality::Uncertain
+        } else {
+            Quality::Good
+        };
+        let received_at = sensor.unique_received_at(received_at);
+        let own_time = !matches!(sample.time, ClaimedTime::Plausible(_));
+        let mut reading = StoredReading {
+            sensor: sensor.id,
+            event_time: match sample.time {
+                ClaimedTime::Plausible(time) => time,
+                ClaimedTime::Implausible(_) | ClaimedTime::Absent => received_at,
+            },
+            received_at,
+            value: sample.value,
+            quality: sample.quality.worst(by_range),
+        };
+        let mut appended = self.insert(&reading)?;
+        // Readings without a time of their own never collapse into one.
+        for _ in 0..OWN_TIME_TRIES {
+            if !own_time || appended == Appended::Fresh {
+                break;
+            }
+            reading.event_time = reading.event_time.plus_micros(1);
+            appended = self.insert(&reading)?;
+        }
+        match appended {
+            Appended::Fresh => {
+                if let ClaimedTime::Implausible(claimed) = sample.time {
+                    let (id, time) = (sensor.id, reading.event_time);
+                    self.transaction.keep_claimed_time(id, time, claimed)?;
+                }
+                Ok(Ok((sensor, Some(reading))))
+            }
+            Appended::Duplicate => Ok(Ok((sensor, None))),
+            Appended::Conflict { stored } => {
+                let stored = stored.map_or("no value".to_owned(), |value| value.to_string());
+                let detail = format!("{stored} is stored for {} already", reading.event_time);
+                let reason = RejectionReason::Conflict;
+                Ok(Err(Rejection::of_sensor(
+                    sample.sensor.as_str(),
+                    reason,
+                    detail,
+                )))
+            }
+        }
+    }
+
+    fn insert(&mut self, reading: &StoredReading) -> Result<Appended, StoreError> {
+        let StoredReading {
+            sensor,
+            event_time,
+            received_at,
+            value,
+            quality,
+        } = *reading;
+        self.transaction
+            .append(sensor, event_time, received_at, value, quality)
+    }
+
+    /// The device, learned if it has to be and may be.
+    fn device(
+        &mut self,
+        submission: &Submission,
+    ) -> Result<Result<Arc<Device>, Rejection>, StoreError> {
+        let (key, kind) = match &submission.device {
+            DeviceRef::Known(device) => return Ok(Ok(device.clone())),
+            DeviceRef::New(key, kind) => (key, *kind),
+            DeviceRef::Illegal => {
+                let detail = "the message names no device";
+                return Ok(Err(Rejection::of_message(
+                    RejectionReason::DeviceId,
+                    detail,
+                )));
+            }
+        };
+        let known = self.registry.get(key.as_str());
+        if let Some(device) = known.or_else(|| self.staged.devices.get(key).cloned()) {
+            return Ok(Ok(device));
+        }
+        let now = submission.received_at;
+        let approval = match self.registry.judge_unknown(now, self.staged.learned.len()) {
+            UnknownDevices::Learn => Approval::Active,
+            UnknownDevices::Pending => Approval::Pending,
+            UnknownDevices::Reject => {
+                let detail = format!("the device {key} is not registered");
+                let reason = RejectionReason::UnknownDevice;
+                return Ok(Err(Rejection::of_message(reason, detail)));
+            }
+        };
+        let device = self.learn_device(key, kind, approval, now)?;
+        if approval == Approval::Active {
+            self.staged.learned.push(now);
+        }
+        self.staged.devices.insert(key.clone(), device.clone());
+        Ok(Ok(device))
+    }
+
+    fn learn_device(
+        &mut self,
+        key: &DeviceKey,
+        kind: DeviceKind,
+        approval: Approval,
+        first_seen: Timestamp,
+    ) -> Result<Arc<Device>, StoreError> {
+        let labels = "{}".to_owned();
+        let learned = NewDevice {
+            key: key.clone(),
+            name: None,
+            kind,
+            gateway: None,
+            labels: labels.clone(),
+            approval,
+            first_seen,
+        };
+        let id = self.transaction.ensure_device(&learned)?;
+        Ok(Arc::new(Device::new(DeviceRow {
+            id,
+            key: key.clone(),
+            name: None,
+            kind,
+            gateway: None,
+            facts: DeviceFacts::default(),
+            labels,
+            first_seen,
+            last_seen: None,
+            last_heartbeat: None,
+            online: false,
+            last_report: None,
+            approval,
+            version: 1,
+        })))
+    }
+
+    /// The sensor, learned if it has to be.
+    fn sensor(
+        &mut self,
+        device: &Arc<Device>,
+        sample: &Sample,
+        now: Timestamp,
+    ) -> Result<Arc<Sensor>, StoreError> {
+        let unit = sample.unit.as_ref().map(|unit| unit.as_str());
+        let known = device.sensor(sample.sensor.as_str()).or_else(|| {
+            self.staged
+                .sensors
+                .get(&(device.id, sample.sensor.clone()))
+                .cloned()
+        });
+        if let Some(sensor) = known {
+            if let Some(unit) = unit
+                && sensor.with_settings(|settings| settings.unit.is_none())
+            {
+                self.transaction.learn_unit(sensor.id, unit)?;
+                self.staged.units.push((sensor.clone(), unit.into()));
+            }
+            return Ok(sensor);
+        }
+        let unit = unit.map(str::to_owned);
+        let learned = NewSensor {
+            device: device.id,
+            name: sample.sensor.clone(),
+            unit: unit.clone(),
+            created_at: now,
+        };
+        let id = self.transaction.ensure_sensor(&learned)?;
+        let sensor = Arc::new(Sensor::new(
+            device.key.clone(),
+            SensorRow {
+                id,
+                device: device.id,
+                name: sample.sensor.clone(),
+                display_name: None,
+                kind: None,
+                unit,
+                location: None,
+                min: None,
+                max: None,
+                active: true,
+                newest: None,
+            },
+        ));
+        self.staged
+            .sensors
+            .insert((device.id, sample.sensor.clone()), sensor.clone());
+        Ok(sensor)
+    }
+
+    fn hold(
+        &mut self,
+        submission: &Submission,
+        device: Arc<Device>,
+    ) -> Result<StagedMessage, StoreError> {
+        if submission.origin.is_kept_already {
+            return Ok(StagedMessage {
+                verdict: Verdict::Held,
+                ..StagedMessage::default()
+            });
+        }
+        let reason = RejectionReason::HoldFull;
+        let detail = format!(
+            "the device {} waits for approval, and its hold is full",
+            device.key
+        );
+        let rejection = Rejection::of_message(reason, detail);
+        let entry = kept(submission, &rejection);
+        let limits = (self.limits.held_messages_max, self.limits.held_bytes_max);
+        if !self.transaction.hold(device.id, &entry, limits)? {
+            return self.refuse(submission, vec![rejection], Some(device));
+        }
+        let verdict = Verdict::Held;
+        Ok(StagedMessage {
+            verdict,
+            device: Some(device),
+            ..StagedMessage::default()
+        })
+    }
+
+    fn refuse(
+        &mut self,
+        submission: &Submission,
+        rejections: Vec<Rejection>,
+        device: Option<Arc<Device>>,
+    ) -> Result<StagedMessage, StoreError> {
+        self.quarantine(submission, &joined(&rejections))?;
+        let verdict = Verdict::Refused(rejections);
+        Ok(StagedMessage {
+            verdict,
+            device,
+            ..StagedMessage::default()
+        })
+    }
+
+    pub(super) fn quarantine(
+        &mut self,
+        submission: &Submission,
+        rejection: &Rejection,
+    ) -> Result<(), StoreError> {
+        if submission.origin.is_kept_already {
+            return Ok(());
+        }
+        let entry = kept(submission, rejection);
+        let dropped = self
+            .transaction
+            .quarantine(&entry, self.limits.quarantine)?;
+        self.staged.quarantined += 1;
+        self.staged.quarantine_dropped += dropped;
+        Ok(())
+    }
+}
+
+fn refused_unkept(rejection: Rejection) -> StagedMessage {
+    let verdict = Verdict::Refused(vec![rejection]);
+    StagedMessage {
+        verdict,
+        ..StagedMessage::default()
+    }
+}
+
+fn kept(submission: &Submission, rejection: &Rejection) -> NewQuarantine {
+    let origin = &submission.origin;
+    NewQuarantine {
+        received_at: submission.received_at,
+        source: origin.source,
+        topic: origin.topic.to_string(),
+        client_id: submission.client_id().map(str::to_owned),
+        device: submission.device.key().map(|key| key.as_str().to_owned()),
+        reason: rejection.reason.label(),
+        detail: rejection.to_string(),
+        payload: origin.payload.clone(),
+    }
+}
+
+/// What tells a resent message from another under the same packet id.
+fn payload_hash(submission: &Submission) -> [u8; 16] {
+    let mut hasher = Sha256::new();
+    hasher.update(submission.origin.topic.as_bytes());
+    hasher.update([0]);
+    hasher.update(&submission.origin.payload);
+    let digest: [u8; 32] = hasher.finalize().into();
+    let mut hash = [0; 16];
+    hash.iter_mut()
+        .zip(digest)
+        .for_each(|(to, from)| *to = from);
+    hash
+}

@@ -1,0 +1,159 @@
+//! A message on its way to the committer: what it says, whose it is, who waits for the verdict.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::{decode::Decoded, rejection::Rejection, verdict::Verdict};
+use crate::{
+    mqtt::{Outcome, Publisher, QoS, Resolver, TappedMessage, Version},
+    registry::Device,
+    routes::MessageKind,
+    telemetry::{DeviceKey, DeviceKind, Timestamp},
+};
+
+pub(super) struct Submission {
+    pub(super) device: DeviceRef,
+    pub(super) kind: MessageKind,
+    pub(super) content: Result<Decoded, Rejection>,
+    pub(super) received_at: Timestamp,
+    /// The same on the monotonic scale.
+    pub(super) received: Duration,
+    pub(super) origin: Origin,
+    pub(super) reply: Reply,
+}
+
+/// Whose message it is.
+pub(super) enum DeviceRef {
+    Known(Arc<Device>),
+    /// Not registered when the message came in.
+    New(DeviceKey, DeviceKind),
+    /// What stands in its place is no device id.
+    Illegal,
+}
+
+impl DeviceRef {
+    pub(super) fn key(&self) -> Option<&DeviceKey> {
+        match self {
+            Self::Known(device) => Some(&device.key),
+            Self::New(key, _) => Some(key),
+            Self::Illegal => None,
+        }
+    }
+}
+
+/// Where a message came from, for the quarantine and for telling a resend from a new message.
+pub(super) struct Origin {
+    pub(super) source: &'static str,
+    /// The MQTT topic or the HTTP path.
+    pub(super) topic: Arc<str>,
+    pub(super) payload: Bytes,
+    /// The route's number, for the metrics; `None` for HTTP.
+    pub(super) route: Option<usize>,
+    /// A message that was kept before: it is not to be kept again when it is refused again.
+    pub(super) is_kept_already: bool,
+}
+
+/// Identifies a message of a persistent session across reconnects.
+pub(super) struct Delivery<'a> {
+    pub(super) client_id: &'a str,
+    pub(super) packet_id: u16,
+    /// The client says that it may have sent it before.
+    pub(super) is_resend: bool,
+}
+
+/// Who waits for the verdict. Dropped, both read as "not stored".
+pub(super) enum Reply {
+    Mqtt(TappedMessage),
+    Waiting(oneshot::Sender<Verdict>),
+}
+
+impl Submission {
+    pub(super) fn delivery(&self) -> Option<Delivery<'_>> {
+        let Reply::Mqtt(message) = &self.reply else {
+            return None;
+        };
+        let packet_id = message.packet_id?.get();
+        message.client.session_is_persistent.then(|| Delivery {
+            client_id: &message.client.client_id,
+            packet_id,
+            is_resend: message.dup && !message.client.clean_start,
+        })
+    }
+
+    pub(super) fn client_id(&self) -> Option<&str> {
+        match &self.reply {
+            Reply::Mqtt(message) => Some(&message.client.client_id),
+            Reply::Waiting(_) => None,
+        }
+    }
+
+    pub(super) fn connection(&self) -> Option<u64> {
+        match &self.reply {
+            Reply::Mqtt(message) => Some(message.client.connection),
+            Reply::Waiting(_) => None,
+        }
+    }
+
+    /// Bytes that it holds on to while it waits.
+    pub(super) fn weight(&self) -> usize {
+        self.origin.topic.len() + self.origin.payload.len() + 256
+    }
+
+    /// Tells whoever waits; an MQTT message's resolver comes back, to be answered with its batch.
+    pub(super) fn answer(
+        self,
+        verdict: Verdict,
+        publisher: &Publisher,
+    ) -> Option<(Resolver, Outcome)> {
+        match self.reply {
+            Reply::Waiting(sender) => {
+                // Nobody waits any more: the request was given up.
+                let _ = sender.send(verdict);
+                None
+            }
+            Reply::Mqtt(message) => {
+                let is_deaf =
+                    message.client.version == Version::V4 || message.qos() == QoS::AtMostOnce;
+                if is_deaf
+                    && !verdict.rejections().is_empty()
+                    && let Some(device) = self.device.key()
+                {
+                    publish_errors(publisher, device, &message, &verdict, self.received_at);
+                }
+                let outcome = verdict.outcome(message.publication.is_utf8);
+                Some((message.resolver, outcome))
+            }
+        }
+    }
+}
+
+/// Tells a sender whose acknowledgement can't say it, on the device's own topic.
+fn publish_errors(
+    publisher: &Publisher,
+    device: &DeviceKey,
+    message: &TappedMessage,
+    verdict: &Verdict,
+    received_at: Timestamp,
+) {
+    let rejected: Vec<_> = verdict
+        .rejections()
+        .iter()
+        .map(|rejection| json!({"sensor": rejection.sensor, "detail": rejection.detail}))
+        .collect();
+    let body = json!({
+        "topic": message.publication.topic.as_str(),
+        "received_at": received_at.to_string(),
+        "reason": verdict.rejections().first().map(|rejection| rejection.reason.label()),
+        "accepted": verdict.accepted(),
+        "rejected": rejected,
+        "packet_id": message.packet_id.map(std::num::NonZero::get),
+    });
+    let topic = format!("devices/{device}/errors");
+    let payload = Bytes::from(body.to_string());
+    if let Err(error) = publisher.publish(&topic, payload, QoS::AtMostOnce, false) {
+        tracing::debug!(%error, topic, "a verdict could not be published");
+    }
+}

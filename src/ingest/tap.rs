@@ -1,0 +1,256 @@
+//! The door of ingest: takes what MQTT and HTTP bring, decodes it in the caller's task, and queues
+//! it for the committer.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use jiff::tz::TimeZone;
+use tokio::sync::oneshot;
+
+use super::{
+    decode::{MessageContext, decode},
+    metrics::Meters,
+    queue::Queue,
+    rejection::{Rejection, RejectionReason},
+    submission::{DeviceRef, Origin, Reply, Submission},
+    verdict::Verdict,
+};
+use crate::{
+    clock::Clock,
+    mqtt::{Offer, PublishTap, TappedMessage},
+    registry::Registry,
+    routes::{MessageKind, PayloadForm, RouteMatch, RouteTable},
+    telemetry::{DeviceKey, DeviceKind, SensorName, Timestamp},
+};
+
+pub struct Tap {
+    pub(super) routes: RouteTable,
+    pub(super) registry: Arc<Registry>,
+    pub(super) queue: Arc<Queue<Submission>>,
+    pub(super) zone: TimeZone,
+    pub(super) clock: Clock,
+    pub(super) meters: Arc<Meters>,
+}
+
+/// A message that did not come over MQTT, or comes a second time.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// `mqtt` or `http`.
+    pub source: &'static str,
+    /// The topic or the path that it came by.
+    pub topic: String,
+    pub payload: Bytes,
+    /// Whose it is, where topic and body don't say.
+    pub device: Option<DeviceKey>,
+    pub form: PayloadForm,
+    /// When it came first; `None`: it does so just now.
+    pub received_at: Option<Timestamp>,
+    /// It is in quarantine or on hold, and stays there when it is refused again.
+    pub is_kept_already: bool,
+}
+
+impl PublishTap for Tap {
+    fn offer(&self, message: TappedMessage) -> Offer {
+        let publication = message.publication.clone();
+        let Some(found) = self.routes.find(publication.topic.as_str()) else {
+            return Offer::Pass(message);
+        };
+        if !self.queue.has_room() {
+            return self.full(message);
+        }
+        let origin = Origin {
+            source: "mqtt",
+            topic: publication.topic.shared(),
+            payload: publication.payload.clone(),
+            route: Some(found.route),
+            is_kept_already: false,
+        };
+        let received_at = Timestamp::from_micros(publication.received_at);
+        let submission = self.routed(found, origin, received_at, Reply::Mqtt(message));
+        match self.queue.try_push(submission.weight(), submission) {
+            Ok(()) => Offer::Taken,
+            Err(Submission {
+                reply: Reply::Mqtt(message),
+                ..
+            }) => self.full(message),
+            Err(_) => Offer::Taken,
+        }
+    }
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.queue.poll_room(context)
+    }
+}
+
+impl Tap {
+    /// A closed queue never has room again: dropping the message says "not stored".
+    fn full(&self, message: TappedMessage) -> Offer {
+        if self.queue.is_closed() {
+            drop(message);
+            return Offer::Taken;
+        }
+        Offer::Full(message)
+    }
+
+    fn routed(
+        &self,
+        found: RouteMatch<'_>,
+        origin: Origin,
+        received_at: Timestamp,
+        reply: Reply,
+    ) -> Submission {
+        let received = self.clock.monotonic();
+        let kind = found.kind;
+        let taught = if found.teaches_gateway {
+            DeviceKind::Gateway
+        } else {
+            DeviceKind::Device
+        };
+        let named = self.device(found.device, taught).map(|device| {
+            let sensor = found.sensor.map(SensorName::in_topic).transpose();
+            let sensor = sensor.map_err(|error| {
+                let given = found.sensor.unwrap_or_default();
+                Rejection::of_sensor(given, RejectionReason::Name, error.to_string())
+            });
+            (device, sensor)
+        });
+        let (device, content) = match named {
+            Err(rejection) => (DeviceRef::Illegal, Err(rejection)),
+            Ok((device, Err(rejection))) => (device, Err(rejection)),
+            Ok((device, Ok(sensor))) => {
+                let context = MessageContext {
+                    kind,
+                    form: found.form,
+                    device: device.key(),
+                    sensor: sensor.as_ref(),
+                    received_at,
+                    zone: &self.zone,
+                };
+                let content = decode(&origin.payload, &context);
+                (device, content)
+            }
+        };
+        Submission {
+            device,
+            kind,
+            content,
+            received_at,
+            received,
+            origin,
+            reply,
+        }
+    }
+
+    fn device(&self, text: &str, kind: DeviceKind) -> Result<DeviceRef, Rejection> {
+        if let Some(device) = self.registry.get(text) {
+            return Ok(DeviceRef::Known(device));
+        }
+        DeviceKey::new(text)
+            .map(|key| DeviceRef::New(key, kind))
+            .map_err(|error| Rejection::of_message(RejectionReason::DeviceId, error.to_string()))
+    }
+
+    /// Takes a message that is not a client's PUBLISH, waits for room and for the verdict.
+    pub async fn upload(&self, upload: Upload) -> Verdict {
+        let Upload {
+            source,
+            topic,
+            payload,
+            device,
+            form,
+            received_at,
+            is_kept_already,
+        } = upload;
+        let now = Timestamp::from_micros(self.clock.unix_micros());
+        let received_at = received_at.unwrap_or(now);
+        let route = self.routes.find(&topic);
+        let origin = Origin {
+            source,
+            topic: topic.as_str().into(),
+            payload,
+            route: route.map(|found| found.route),
+            is_kept_already,
+        };
+        let (sender, verdict) = oneshot::channel();
+        let reply = Reply::Waiting(sender);
+        let mut submission = match route {
+            Some(found) => self.routed(found, origin, received_at, reply),
+            None => self.unrouted(device, form, origin, received_at, reply),
+        };
+        loop {
+            std::future::poll_fn(|context| self.queue.poll_room(context)).await;
+            submission = match self.queue.try_push(submission.weight(), submission) {
+                Ok(()) => break,
+                Err(_) if self.queue.is_closed() => return Verdict::Unavailable,
+                Err(submission) => submission,
+            };
+        }
+        verdict.await.unwrap_or_default()
+    }
+
+    /// An HTTP upload: the device is the caller's word, else the body's.
+    fn unrouted(
+        &self,
+        device: Option<DeviceKey>,
+        form: PayloadForm,
+        origin: Origin,
+        received_at: Timestamp,
+        reply: Reply,
+    ) -> Submission {
+        let received = self.clock.monotonic();
+        let kind = MessageKind::Data;
+        let context = MessageContext {
+            kind,
+            form,
+            device: device.as_ref(),
+            sensor: None,
+            received_at,
+            zone: &self.zone,
+        };
+        let content = decode(&origin.payload, &context);
+        let in_body = content
+            .as_ref()
+            .ok()
+            .and_then(|decoded| decoded.device_in_body.clone());
+        let named = match (device, in_body) {
+            (Some(device), _) => self.device(device.as_str(), DeviceKind::Device),
+            (None, Some(text)) => self.device(&text, DeviceKind::Device),
+            (None, None) => Err(Rejection::of_message(
+                RejectionReason::DeviceId,
+                "nothing says whose data it is: bind the key to a device, or send X-Device-ID or \
+                 device_id",
+            )),
+        };
+        let (device, content) = match (named, content) {
+            (Ok(device), content) => (device, content),
+            (Err(_), Err(rejection)) | (Err(rejection), Ok(_)) => {
+                (DeviceRef::Illegal, Err(rejection))
+            }
+        };
+        Submission {
+            device,
+            kind,
+            content,
+            received_at,
+            received,
+            origin,
+            reply,
+        }
+    }
+
+    pub fn routes(&self) -> &RouteTable {
+        &self.routes
+    }
+
+    /// Messages that wait for the committer.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub fn meters(&self) -> &Meters {
+        &self.meters
+    }
+}

@@ -1,0 +1,273 @@
+//! One device: who it is, what people have set, what it last said.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use foldhash::fast::RandomState;
+use parking_lot::{Mutex, RwLock};
+use serde_json::{Map, Value};
+
+use super::{Observation, Sensor, report::LastReport};
+use crate::{
+    store::{DeviceEdit, DeviceRow, ReportRow},
+    telemetry::{
+        Approval, DeviceFacts, DeviceId, DeviceKey, DeviceKind, Report, SensorName, Timestamp,
+    },
+};
+
+#[derive(Debug)]
+pub struct Device {
+    pub id: DeviceId,
+    pub key: DeviceKey,
+    state: Mutex<State>,
+    sensors: RwLock<HashMap<SensorName, Arc<Sensor>, RandomState>>,
+    /// The connection that the device was bound to last; 0: none. Spares a look at the bindings.
+    bound_to: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    name: Option<String>,
+    kind: DeviceKind,
+    gateway: Option<String>,
+    labels: Map<String, Value>,
+    approval: Approval,
+    version: i64,
+    facts: DeviceFacts,
+    first_seen: Timestamp,
+    last_seen: Option<Timestamp>,
+    last_heartbeat: Option<Timestamp>,
+    online: bool,
+    last_report: LastReport,
+    /// Stands among the registry's unsaved.
+    is_unsaved: bool,
+    /// Connections that speak for it.
+    bindings: usize,
+    /// Being deleted: its messages are refused.
+    is_leaving: bool,
+}
+
+/// A device as it is at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceSnapshot {
+    pub id: DeviceId,
+    pub key: DeviceKey,
+    pub name: Option<String>,
+    pub kind: DeviceKind,
+    pub gateway: Option<String>,
+    pub labels: Map<String, Value>,
+    pub approval: Approval,
+    pub version: i64,
+    pub facts: DeviceFacts,
+    pub first_seen: Timestamp,
+    pub last_seen: Option<Timestamp>,
+    pub last_heartbeat: Option<Timestamp>,
+    pub online: bool,
+    pub last_report: Option<Map<String, Value>>,
+}
+
+impl Device {
+    /// A device as the store has it, not registered by this.
+    pub fn new(row: DeviceRow) -> Self {
+        Self {
+            id: row.id,
+            key: row.key,
+            state: Mutex::new(State {
+                name: row.name,
+                kind: row.kind,
+                gateway: row.gateway,
+                labels: serde_json::from_str(&row.labels).unwrap_or_default(),
+                approval: row.approval,
+                version: row.version,
+                facts: row.facts,
+                first_seen: row.first_seen,
+                last_seen: row.last_seen,
+                last_heartbeat: row.last_heartbeat,
+                online: row.online,
+                last_report: LastReport::new(row.last_report),
+                is_unsaved: false,
+                bindings: 0,
+                is_leaving: false,
+            }),
+            sensors: RwLock::default(),
+            bound_to: AtomicU64::new(0),
+        }
+    }
+
+    pub fn snapshot(&self) -> DeviceSnapshot {
+        let mut state = self.state.lock();
+        DeviceSnapshot {
+            id: self.id,
+            key: self.key.clone(),
+            name: state.name.clone(),
+            kind: state.kind,
+            gateway: state.gateway.clone(),
+            labels: state.labels.clone(),
+            approval: state.approval,
+            version: state.version,
+            facts: state.facts.clone(),
+            first_seen: state.first_seen,
+            last_seen: state.last_seen,
+            last_heartbeat: state.last_heartbeat,
+            online: state.online,
+            last_report: state.last_report.json(),
+        }
+    }
+
+    /// Whether its data is taken; a device that is being deleted counts as blocked.
+    pub fn approval(&self) -> Approval {
+        let state = self.state.lock();
+        if state.is_leaving {
+            Approval::Blocked
+        } else {
+            state.approval
+        }
+    }
+
+    pub(super) fn presence_and_approval(&self) -> (bool, Approval) {
+        let state = self.state.lock();
+        (state.online, state.approval)
+    }
+
+    /// Takes over what somebody has edited and the store has taken.
+    pub fn apply(&self, edit: DeviceEdit, version: i64) {
+        let mut state = self.state.lock();
+        state.name = edit.name;
+        state.kind = edit.kind;
+        state.gateway = edit.gateway;
+        state.labels = serde_json::from_str(&edit.labels).unwrap_or_default();
+        state.approval = edit.approval;
+        state.version = version;
+    }
+
+    /// From here on its messages are refused. `false`: somebody is deleting it already.
+    pub fn begin_leaving(&self) -> bool {
+        !std::mem::replace(&mut self.state.lock().is_leaving, true)
+    }
+
+    /// The deletion failed; it stays.
+    pub fn stay(&self) {
+        self.state.lock().is_leaving = false;
+    }
+
+    pub fn sensor(&self, name: &str) -> Option<Arc<Sensor>> {
+        self.sensors.read().get(name).cloned()
+    }
+
+    /// Its sensors, by name.
+    pub fn sensors(&self) -> Vec<Arc<Sensor>> {
+        let mut sensors: Vec<_> = self.sensors.read().values().cloned().collect();
+        sensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        sensors
+    }
+
+    pub(super) fn adopt_sensor(&self, sensor: Arc<Sensor>) -> Arc<Sensor> {
+        self.sensors
+            .write()
+            .entry(sensor.name.clone())
+            .or_insert(sensor)
+            .clone()
+    }
+
+    /// `true`: it has to be put among the unsaved.
+    pub(super) fn observe(&self, observation: Observation<'_>) -> bool {
+        let at = observation.received_at;
+        let mut state = self.state.lock();
+        state.last_seen = state.last_seen.max(Some(at));
+        if observation.is_heartbeat {
+            state.last_heartbeat = state.last_heartbeat.max(Some(at));
+        }
+        state.facts.merge(&observation.report.facts);
+        state
+            .last_report
+            .merge(observation.report, observation.samples, at);
+        !std::mem::replace(&mut state.is_unsaved, true)
+    }
+
+    /// `true`: it has to be put among the unsaved.
+    pub(super) fn mark_unsaved(&self) -> bool {
+        !std::mem::replace(&mut self.state.lock().is_unsaved, true)
+    }
+
+    pub(super) fn take_report(&self) -> ReportRow {
+        self.state.lock().is_unsaved = false;
+        self.report()
+    }
+
+    fn report(&self) -> ReportRow {
+        let mut state = self.state.lock();
+        ReportRow {
+            device: self.id,
+            facts: state.facts.clone(),
+            last_seen: state.last_seen,
+            last_heartbeat: state.last_heartbeat,
+            online: state.online,
+            last_report: state
+                .last_report
+                .json()
+                .and_then(|report| serde_json::to_string(&report).ok()),
+        }
+    }
+
+    /// What it would report with these merged in, in order: for a transaction that is to store it
+    /// before anybody sees it.
+    pub fn preview<'a>(
+        &self,
+        reports: impl IntoIterator<Item = (&'a Report, Timestamp)>,
+    ) -> ReportRow {
+        let mut row = self.report();
+        let mut last_report = LastReport::new(row.last_report.take());
+        for (report, at) in reports {
+            row.facts.merge(&report.facts);
+            row.last_seen = row.last_seen.max(Some(at));
+            last_report.merge(report, Vec::new(), at);
+        }
+        row.last_report = last_report
+            .json()
+            .and_then(|r| serde_json::to_string(&r).ok());
+        row
+    }
+
+    /// Whether a message over `connection` may change who speaks for the device or its presence.
+    pub(super) fn needs_binding(&self, connection: Option<u64>) -> bool {
+        match connection {
+            Some(connection) if self.bound_to.load(Ordering::Relaxed) == connection => false,
+            _ => connection.is_some() || !self.state.lock().online,
+        }
+    }
+
+    pub(super) fn bind(&self, connection: u64) {
+        self.state.lock().bindings += 1;
+        self.bound_to.store(connection, Ordering::Relaxed);
+    }
+
+    /// `true`: nobody speaks for it any more.
+    pub(super) fn unbind(&self, connection: u64) -> bool {
+        let _ = self
+            .bound_to
+            .compare_exchange(connection, 0, Ordering::Relaxed, Ordering::Relaxed);
+        let mut state = self.state.lock();
+        state.bindings = state.bindings.saturating_sub(1);
+        state.bindings == 0
+    }
+
+    /// `true`: this changed it.
+    pub(super) fn set_online(&self, online: bool) -> bool {
+        std::mem::replace(&mut self.state.lock().online, online) != online
+    }
+
+    pub(super) fn is_bound(&self) -> bool {
+        self.state.lock().bindings > 0
+    }
+
+    /// Online although no connection speaks for it, and silent since before `limit`.
+    pub(super) fn is_silent_since(&self, limit: Timestamp) -> bool {
+        let state = self.state.lock();
+        state.online && state.bindings == 0 && state.last_seen.is_none_or(|seen| seen < limit)
+    }
+}

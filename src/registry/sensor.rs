@@ -1,0 +1,126 @@
+//! One sensor: what people have set, and the newest it has said.
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    store::{SensorRow, StoredReading},
+    telemetry::{DeviceKey, Reading, SensorId, SensorName, Timestamp},
+};
+
+#[derive(Debug)]
+pub struct Sensor {
+    pub id: SensorId,
+    pub name: SensorName,
+    pub device: DeviceKey,
+    settings: RwLock<SensorSettings>,
+    live: Mutex<Live>,
+}
+
+/// What people have set of a sensor; the unit also by its first reading that has one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SensorSettings {
+    pub display_name: Option<String>,
+    pub kind: Option<String>,
+    pub unit: Option<Arc<str>>,
+    pub location: Option<String>,
+    /// Values outside `min` to `max` are uncertain.
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    /// An inactive sensor's readings are refused.
+    pub active: bool,
+}
+
+#[derive(Debug)]
+struct Live {
+    newest: Option<StoredReading>,
+    /// The last time given by us, so that the next is another.
+    last_received: Timestamp,
+}
+
+impl Sensor {
+    /// A sensor as the store has it, not registered by this.
+    pub fn new(device: DeviceKey, row: SensorRow) -> Self {
+        let last_received = row
+            .newest
+            .map_or(Timestamp::MIN, |newest| newest.received_at);
+        Self {
+            id: row.id,
+            name: row.name,
+            device,
+            settings: RwLock::new(SensorSettings {
+                display_name: row.display_name,
+                kind: row.kind,
+                unit: row.unit.map(Arc::from),
+                location: row.location,
+                min: row.min,
+                max: row.max,
+                active: row.active,
+            }),
+            live: Mutex::new(Live {
+                newest: row.newest,
+                last_received,
+            }),
+        }
+    }
+
+    pub fn settings(&self) -> SensorSettings {
+        self.settings.read().clone()
+    }
+
+    pub fn set_settings(&self, settings: SensorSettings) {
+        *self.settings.write() = settings;
+    }
+
+    /// Runs `look` on the settings without copying them.
+    pub fn with_settings<T>(&self, look: impl FnOnce(&SensorSettings) -> T) -> T {
+        look(&self.settings.read())
+    }
+
+    /// Sets the unit where there is none.
+    pub fn learn_unit(&self, unit: &str) {
+        self.settings
+            .write()
+            .unit
+            .get_or_insert_with(|| unit.into());
+    }
+
+    /// A time of receipt for a reading, later than any given before for this sensor.
+    pub fn unique_received_at(&self, received_at: Timestamp) -> Timestamp {
+        let mut live = self.live.lock();
+        let at = received_at.max(live.last_received.plus_micros(1));
+        live.last_received = at;
+        at
+    }
+
+    /// Takes a reading as the newest, if its event time is.
+    pub fn adopt(&self, reading: StoredReading) {
+        let mut live = self.live.lock();
+        if live
+            .newest
+            .is_none_or(|newest| newest.event_time <= reading.event_time)
+        {
+            live.newest = Some(reading);
+        }
+    }
+
+    pub fn newest(&self) -> Option<Reading> {
+        let newest = self.live.lock().newest?;
+        Some(self.reading(newest))
+    }
+
+    /// A stored reading with its names.
+    pub fn reading(&self, stored: StoredReading) -> Reading {
+        Reading {
+            device: self.device.clone(),
+            sensor: self.name.clone(),
+            sensor_id: self.id,
+            event_time: stored.event_time,
+            received_at: stored.received_at,
+            value: stored.value,
+            unit: self.settings.read().unit.clone(),
+            quality: stored.quality,
+        }
+    }
+}
