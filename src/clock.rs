@@ -16,33 +16,20 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    System {
-        started: Instant,
-    },
-    Manual {
-        started: i64,
-        micros: Arc<AtomicI64>,
-    },
+    System { started: Instant },
+    Manual { started: i64, micros: Arc<AtomicI64> },
 }
 
 impl Clock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the system's clocks"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clocks")]
     pub fn system() -> Self {
-        Self(Source::System {
-            started: Instant::now(),
-        })
+        Self(Source::System { started: Instant::now() })
     }
 
     /// A clock that shows `unix_micros` until it is moved by [`Clock::advance`].
     pub fn manual(unix_micros: i64) -> Self {
         let micros = Arc::new(AtomicI64::new(unix_micros));
-        Self(Source::Manual {
-            started: unix_micros,
-            micros,
-        })
+        Self(Source::Manual { started: unix_micros, micros })
     }
 
     /// Moves a manual clock; the system's clocks are left alone.
@@ -54,17 +41,12 @@ impl Clock {
     }
 
     /// Microseconds since 1970-01-01T00:00:00Z; may go backwards when the clock is set.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the system's clocks"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clocks")]
     pub fn unix_micros(&self) -> i64 {
         match &self.0 {
             Source::System { .. } => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| {
-                    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-                }),
+                .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
             Source::Manual { micros, .. } => micros.load(Ordering::Relaxed),
         }
     }

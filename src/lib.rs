@@ -2,8 +2,14 @@
 //! acknowledgement means *stored*. `docs/ARCHITECTURE.md` maps the rooms.
 #![forbid(unsafe_code)]
 
+pub mod access;
+pub mod api;
+pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod ingest;
+pub mod logging;
 pub mod metrics;
 pub mod mqtt;
 pub mod registry;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `brooklet` command.
+
+fn main() -> std::process::ExitCode {
+    brooklet::cli::run()
+}

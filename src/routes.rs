@@ -82,13 +82,7 @@ impl RouteTemplate {
         if kind != MessageKind::Data && count(&Level::Sensor) > 0 {
             return Err(InvalidRoute::SensorOfOther(text.to_owned()));
         }
-        Ok(Self {
-            text: text.to_owned(),
-            levels,
-            kind,
-            form,
-            teaches_gateway,
-        })
+        Ok(Self { text: text.to_owned(), levels, kind, form, teaches_gateway })
     }
 
     /// The template as it is written: a metric label.
@@ -98,14 +92,10 @@ impl RouteTemplate {
 
     fn overlaps(&self, other: &Self) -> bool {
         self.levels.len() == other.levels.len()
-            && self
-                .levels
-                .iter()
-                .zip(&other.levels)
-                .all(|pair| match pair {
-                    (Level::Literal(a), Level::Literal(b)) => a == b,
-                    _ => true,
-                })
+            && self.levels.iter().zip(&other.levels).all(|pair| match pair {
+                (Level::Literal(a), Level::Literal(b)) => a == b,
+                _ => true,
+            })
     }
 
     fn captures<'t>(&self, topic: &'t str) -> Option<(&'t str, Option<&'t str>)> {
@@ -134,10 +124,7 @@ fn read_level(route: &str, level: &str) -> Result<Level, InvalidRoute> {
         name if !name.is_empty() && !name.contains(['{', '}', '+', '#', '$', '\0']) => {
             Ok(Level::Literal(name.to_owned()))
         }
-        other => Err(InvalidRoute::Level {
-            route: route.to_owned(),
-            level: other.to_owned(),
-        }),
+        other => Err(InvalidRoute::Level { route: route.to_owned(), level: other.to_owned() }),
     }
 }
 
@@ -166,15 +153,9 @@ impl RouteTable {
     pub fn new(routes: Vec<RouteTemplate>) -> Result<Self, InvalidRoute> {
         let mut by_first: HashMap<String, Vec<usize>> = HashMap::new();
         for (at, route) in routes.iter().enumerate() {
-            let earlier = routes
-                .iter()
-                .take(at)
-                .find(|earlier| earlier.overlaps(route));
+            let earlier = routes.iter().take(at).find(|earlier| earlier.overlaps(route));
             if let Some(earlier) = earlier {
-                return Err(InvalidRoute::Ambiguous(
-                    earlier.text.clone(),
-                    route.text.clone(),
-                ));
+                return Err(InvalidRoute::Ambiguous(earlier.text.clone(), route.text.clone()));
             }
             if let Some(Level::Literal(first)) = route.levels.first() {
                 by_first.entry(first.clone()).or_default().push(at);
@@ -222,18 +203,8 @@ mod tests {
         ])
         .unwrap();
         let found = table.find("sensors/gw-1/7/data").unwrap();
-        assert_eq!(
-            (found.route, found.device, found.sensor),
-            (1, "gw-1", Some("7"))
-        );
-        for other in [
-            "devices/a/data/x",
-            "devices//data",
-            "devices/a",
-            "$SYS/a/data",
-            "",
-            "/",
-        ] {
+        assert_eq!((found.route, found.device, found.sensor), (1, "gw-1", Some("7")));
+        for other in ["devices/a/data/x", "devices//data", "devices/a", "$SYS/a/data", "", "/"] {
             assert_eq!(table.find(other), None, "{other}");
         }
     }
@@ -241,18 +212,10 @@ mod tests {
     #[test]
     fn refuses_what_can_not_be_told_apart_or_is_no_template() {
         let both = vec![template("a/{device}/x"), template("a/{device}/{sensor}")];
-        assert!(matches!(
-            RouteTable::new(both),
-            Err(InvalidRoute::Ambiguous(..))
-        ));
-        for wrong in [
-            "a/b",
-            "{device}/a",
-            "a/{device}/{device}",
-            "a/{device}/+",
-            "a/{device}/{x}",
-            "",
-        ] {
+        assert!(matches!(RouteTable::new(both), Err(InvalidRoute::Ambiguous(..))));
+        for wrong in
+            ["a/b", "{device}/a", "a/{device}/{device}", "a/{device}/+", "a/{device}/{x}", ""]
+        {
             let read = RouteTemplate::new(wrong, MessageKind::Data, PayloadForm::Auto, false);
             assert!(read.is_err(), "{wrong}");
         }

@@ -10,13 +10,9 @@ pub(crate) struct Migration;
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.create_table(quarantine()).await?;
-        manager
-            .create_index(index("quarantine", "device", "id"))
-            .await?;
+        manager.create_index(index("quarantine", "device", "id")).await?;
         manager.create_table(device_hold()).await?;
-        manager
-            .create_index(index("device_hold", "device_id", "id"))
-            .await?;
+        manager.create_index(index("device_hold", "device_id", "id")).await?;
         let mut inbound = Table::create()
             .table("mqtt_inbound")
             .col(string_len("client_id", 256))

@@ -38,6 +38,10 @@ use crate::{
 
 /// How long the thread waits for messages before it looks whether it should end.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two writes of what devices have said of themselves.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
+/// Devices in one transaction of such a write.
+const FLUSH_CHUNK: usize = 500;
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LAST: Duration = Duration::from_secs(2);
 
@@ -57,7 +61,7 @@ pub struct IngestLimits {
 
 /// The thread, and what others tell it.
 pub struct Committer {
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     queue: Arc<Queue<Submission>>,
     orders: Arc<Orders>,
 }
@@ -69,6 +73,10 @@ pub(super) struct Orders {
     forget: Mutex<Vec<String>>,
     /// The quarantine was changed behind the thread's back.
     recount_quarantine: AtomicBool,
+    /// Changed reports are to be written soon, not at the next interval.
+    flush_reports: AtomicBool,
+    /// The last transaction failed.
+    is_failing: AtomicBool,
     /// The stop's deadline has passed: no more retries.
     give_up: AtomicBool,
 }
@@ -91,14 +99,8 @@ pub(super) struct Work {
 impl Committer {
     pub(super) fn start(work: Work) -> std::io::Result<Self> {
         let (queue, orders) = (work.queue.clone(), work.orders.clone());
-        let thread = thread::Builder::new()
-            .name("committer".to_owned())
-            .spawn(|| work.run())?;
-        Ok(Self {
-            thread: Some(thread),
-            queue,
-            orders,
-        })
+        let thread = thread::Builder::new().name("committer".to_owned()).spawn(|| work.run())?;
+        Ok(Self { thread: Mutex::new(Some(thread)), queue, orders })
     }
 
     /// Forgets what is noted of a client's messages.
@@ -107,9 +109,7 @@ impl Committer {
     }
 
     pub fn recount_quarantine(&self) {
-        self.orders
-            .recount_quarantine
-            .store(true, Ordering::Relaxed);
+        self.orders.recount_quarantine.store(true, Ordering::Relaxed);
     }
 
     /// Takes nothing more in; what is in is still committed.
@@ -120,48 +120,69 @@ impl Committer {
     /// Ends a retry that would go on: what is not stored by then is not acknowledged.
     pub fn give_up(&self) {
         self.orders.give_up.store(true, Ordering::Relaxed);
-        if let Some(thread) = &self.thread {
+        if let Some(thread) = &*self.thread.lock() {
             thread.thread().unpark();
         }
     }
 
     /// Waits for the thread's end. Blocks.
-    pub fn join(&mut self) {
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+    pub fn join(&self) {
+        let thread = self.thread.lock().take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the committer panicked");
         }
     }
 
     pub fn is_alive(&self) -> bool {
-        self.thread
-            .as_ref()
-            .is_some_and(|thread| !thread.is_finished())
+        self.thread.lock().as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Whether the store takes nothing at the moment.
+    pub fn is_failing(&self) -> bool {
+        self.orders.is_failing.load(Ordering::Relaxed)
+    }
+
+    /// Writes what devices have said of themselves within a second, not at the next interval.
+    pub fn flush_reports(&self) {
+        self.orders.flush_reports.store(true, Ordering::Relaxed);
     }
 }
 
 impl Work {
     fn run(mut self) {
         let mut batch = Vec::new();
+        let mut flushed_at = self.clock.monotonic();
         loop {
-            match self
-                .queue
-                .drain(&mut batch, self.limits.batch_messages_max, PATIENCE)
-            {
+            match self.queue.drain(&mut batch, self.limits.batch_messages_max, PATIENCE) {
                 Drained::Items => self.commit(std::mem::take(&mut batch)),
                 Drained::Nothing => {}
-                Drained::Closed => return,
+                Drained::Closed => return self.flush(),
+            }
+            let now = self.clock.monotonic();
+            let is_ordered = self.orders.flush_reports.swap(false, Ordering::Relaxed);
+            if is_ordered || now.saturating_sub(flushed_at) >= FLUSH_INTERVAL {
+                flushed_at = now;
+                self.flush();
+            }
+        }
+    }
+
+    /// Writes what devices have said of themselves; what can't be written waits for the next time.
+    fn flush(&mut self) {
+        let reports = self.registry.take_unsaved();
+        for chunk in reports.chunks(FLUSH_CHUNK) {
+            let written = self.writer.transaction(|transaction| {
+                chunk.iter().try_for_each(|report| transaction.save_report(report))
+            });
+            if let Err(error) = written {
+                self.note_failure(&error);
+                self.registry.mark_unsaved(chunk);
             }
         }
     }
 
     fn commit(&mut self, batch: Vec<Submission>) {
-        if self
-            .orders
-            .recount_quarantine
-            .swap(false, Ordering::Relaxed)
-        {
+        if self.orders.recount_quarantine.swap(false, Ordering::Relaxed) {
             self.writer.recount_quarantine();
         }
         let started = self.clock.monotonic();
@@ -197,21 +218,14 @@ impl Work {
             for client_id in &forget {
                 transaction.forget_deliveries(client_id)?;
             }
-            Stage {
-                transaction,
-                registry,
-                limits,
-                staged: Staged::default(),
-            }
-            .run(batch)
+            Stage { transaction, registry, limits, staged: Staged::default() }.run(batch)
         });
         match result {
             Ok(staged) => {
                 for client_id in &forgotten {
                     self.noted_clients.remove(client_id);
                 }
-                self.noted_clients
-                    .extend(staged.noted_clients.iter().cloned());
+                self.noted_clients.extend(staged.noted_clients.iter().cloned());
                 Ok(staged)
             }
             Err(error) => {
@@ -240,12 +254,7 @@ impl Work {
         let rejection = Rejection::of_message(RejectionReason::Poison, detail);
         let (registry, limits) = (&*self.registry, &self.limits);
         let kept = self.writer.transaction(|transaction| {
-            let mut stage = Stage {
-                transaction,
-                registry,
-                limits,
-                staged: Staged::default(),
-            };
+            let mut stage = Stage { transaction, registry, limits, staged: Staged::default() };
             stage.quarantine(&submission, &rejection)
         });
         let verdict = match kept {
@@ -255,10 +264,7 @@ impl Work {
                 Verdict::Unavailable
             }
         };
-        let message = StagedMessage {
-            verdict,
-            ..StagedMessage::default()
-        };
+        let message = StagedMessage { verdict, ..StagedMessage::default() };
         self.answer(vec![submission], vec![message]);
     }
 
@@ -276,10 +282,7 @@ impl Work {
         for (sensor, unit) in staged.units {
             sensor.learn_unit(&unit);
         }
-        staged
-            .learned
-            .into_iter()
-            .for_each(|at| self.registry.note_learned(at));
+        staged.learned.into_iter().for_each(|at| self.registry.note_learned(at));
         counter!(names::QUARANTINED).increment(staged.quarantined);
         counter!(names::QUARANTINE_DROPPED).increment(staged.quarantine_dropped);
         let mut messages = staged.messages;
@@ -292,10 +295,8 @@ impl Work {
             let Some(device) = &message.device else {
                 continue;
             };
-            let is_taken = matches!(
-                message.verdict,
-                Verdict::Stored { .. } | Verdict::Partial { .. }
-            );
+            let is_taken =
+                matches!(message.verdict, Verdict::Stored { .. } | Verdict::Partial { .. });
             let report = match &submission.content {
                 Ok(decoded) if is_taken => &decoded.report,
                 _ => &nothing,
@@ -318,15 +319,11 @@ impl Work {
     }
 
     fn answer(&self, batch: Vec<Submission>, messages: Vec<StagedMessage>) {
-        let answers = batch
-            .into_iter()
-            .zip(messages)
-            .filter_map(|(submission, message)| {
-                let took = self.clock.monotonic().saturating_sub(submission.received);
-                self.meters
-                    .message(submission.origin.route, &message.verdict, took);
-                submission.answer(message.verdict, &self.publisher)
-            });
+        let answers = batch.into_iter().zip(messages).filter_map(|(submission, message)| {
+            let took = self.clock.monotonic().saturating_sub(submission.received);
+            self.meters.message(submission.origin.route, &message.verdict, took);
+            submission.answer(message.verdict, &self.publisher)
+        });
         Resolver::resolve_all(answers);
     }
 
@@ -334,12 +331,14 @@ impl Work {
         counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
         if self.failing_since.is_none() {
             self.failing_since = Some(self.clock.monotonic());
+            self.orders.is_failing.store(true, Ordering::Relaxed);
             tracing::error!(%error, "the store does not take readings; nothing is acknowledged");
         }
     }
 
     fn note_recovery(&mut self) {
         if let Some(since) = self.failing_since.take() {
+            self.orders.is_failing.store(false, Ordering::Relaxed);
             let seconds = self.clock.monotonic().saturating_sub(since).as_secs_f64();
             tracing::info!(seconds, "the store takes readings again");
         }

@@ -46,10 +46,7 @@ pub struct ServiceTotals {
 
 impl Meters {
     pub(super) fn new(routes: &RouteTable) -> Self {
-        let labels = routes
-            .templates()
-            .iter()
-            .map(|route| route.text().to_owned());
+        let labels = routes.templates().iter().map(|route| route.text().to_owned());
         let by_outcome = |route: String| {
             OUTCOMES.map(|outcome| {
                 counter!(names::INGEST_MESSAGES, "route" => route.clone(), "outcome" => outcome)
@@ -82,43 +79,28 @@ impl Meters {
 
     pub(super) fn message(&self, route: Option<usize>, verdict: &Verdict, took: Duration) {
         let at = route.unwrap_or(self.messages.len() - 1);
-        let outcome = OUTCOMES
-            .iter()
-            .position(|outcome| *outcome == verdict.label());
-        if let Some(counter) = self
-            .messages
-            .get(at)
-            .zip(outcome)
-            .and_then(|(all, at)| all.get(at))
+        let outcome = OUTCOMES.iter().position(|outcome| *outcome == verdict.label());
+        if let Some(counter) = self.messages.get(at).zip(outcome).and_then(|(all, at)| all.get(at))
         {
             counter.increment(1);
         }
         self.acknowledge.record(took.as_secs_f64());
         for rejection in verdict.rejections() {
-            let counted = self
-                .readings_refused
-                .iter()
-                .find(|(r, _)| *r == rejection.reason);
+            let counted = self.readings_refused.iter().find(|(r, _)| *r == rejection.reason);
             counted.inspect(|(_, counter)| counter.increment(1));
         }
         if let Verdict::Stored { duplicates, .. } = verdict {
             self.readings_duplicate.increment(*duplicates as u64);
         }
         let is_refused = matches!(verdict, Verdict::Refused(_) | Verdict::Unavailable);
-        let total = if is_refused {
-            &self.totals.refused
-        } else {
-            &self.totals.accepted
-        };
+        let total = if is_refused { &self.totals.refused } else { &self.totals.accepted };
         total.fetch_add(1, Ordering::Relaxed);
         self.totals.messages.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn readings_stored(&self, count: usize) {
         self.readings_stored.increment(count as u64);
-        self.totals
-            .readings
-            .fetch_add(count as u64, Ordering::Relaxed);
+        self.totals.readings.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     pub fn totals(&self) -> ServiceTotals {

@@ -49,21 +49,9 @@ pub struct Parts {
 ///
 /// # Errors
 /// When the thread can't be started.
-pub fn start(parts: Parts) -> io::Result<(Arc<Tap>, Committer)> {
-    let Parts {
-        routes,
-        zone,
-        limits,
-        registry,
-        publisher,
-        writer,
-        clock,
-        noted_clients,
-    } = parts;
-    let queue = Arc::new(Queue::new(
-        limits.queue_messages_max,
-        limits.queue_bytes_max,
-    ));
+pub fn start(parts: Parts) -> io::Result<(Arc<Tap>, Arc<Committer>)> {
+    let Parts { routes, zone, limits, registry, publisher, writer, clock, noted_clients } = parts;
+    let queue = Arc::new(Queue::new(limits.queue_messages_max, limits.queue_bytes_max));
     let meters = Arc::new(Meters::new(&routes));
     let committer = Committer::start(Work {
         queue: queue.clone(),
@@ -77,15 +65,6 @@ pub fn start(parts: Parts) -> io::Result<(Arc<Tap>, Committer)> {
         noted_clients: noted_clients.into_iter().collect(),
         failing_since: None,
     })?;
-    Ok((
-        Arc::new(Tap {
-            routes,
-            registry,
-            queue,
-            zone,
-            clock,
-            meters,
-        }),
-        committer,
-    ))
+    let tap = Tap { routes, registry, queue, zone, clock, meters };
+    Ok((Arc::new(tap), Arc::new(committer)))
 }

@@ -79,11 +79,7 @@ impl<T> Queue<T> {
         if state.is_closed || self.has_room_in(&state) {
             return Poll::Ready(());
         }
-        if !state
-            .waiting
-            .iter()
-            .any(|waker| waker.will_wake(context.waker()))
-        {
+        if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
             state.waiting.push(context.waker().clone());
         }
         Poll::Pending
@@ -104,11 +100,7 @@ impl<T> Queue<T> {
             self.filled.wait_for(&mut state, patience);
         }
         if state.items.is_empty() {
-            return if state.is_closed {
-                Drained::Closed
-            } else {
-                Drained::Nothing
-            };
+            return if state.is_closed { Drained::Closed } else { Drained::Nothing };
         }
         let count = state.items.len().min(count_max);
         let mut weight = 0;
@@ -162,11 +154,7 @@ mod tests {
     #[test]
     fn bytes_bound_it_too() {
         let queue = Queue::new(10, 100);
-        assert_eq!(
-            queue.try_push(150, 'a'),
-            Ok(()),
-            "one oversized message still passes"
-        );
+        assert_eq!(queue.try_push(150, 'a'), Ok(()), "one oversized message still passes");
         assert_eq!(queue.try_push(1, 'b'), Err('b'));
     }
 }

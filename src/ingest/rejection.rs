@@ -54,22 +54,14 @@ rejection_reasons! {
 
 impl Rejection {
     pub fn of_message(reason: RejectionReason, detail: impl Into<String>) -> Self {
-        Self {
-            sensor: None,
-            reason,
-            detail: detail.into(),
-        }
+        Self { sensor: None, reason, detail: detail.into() }
     }
 
     pub fn of_sensor(sensor: &str, reason: RejectionReason, detail: impl Into<String>) -> Self {
         // A hostile name must not fill logs and answers.
         let end = sensor.floor_char_boundary(100);
         let sensor = sensor.get(..end).unwrap_or_default().to_owned();
-        Self {
-            sensor: Some(sensor),
-            reason,
-            detail: detail.into(),
-        }
+        Self { sensor: Some(sensor), reason, detail: detail.into() }
     }
 }
 

@@ -80,27 +80,19 @@ fn split_string(text: &[u8]) -> (&[u8], &[u8]) {
         is_escaped = *byte == b'\\' && !is_escaped;
         is_end
     });
-    text.split_at_checked(end.map_or(text.len(), |end| end + 1))
-        .unwrap_or((text, &[]))
+    text.split_at_checked(end.map_or(text.len(), |end| end + 1)).unwrap_or((text, &[]))
 }
 
 fn closes(text: &[u8]) -> bool {
-    matches!(
-        text.iter().find(|byte| !byte.is_ascii_whitespace()),
-        Some(b'}' | b']')
-    )
+    matches!(text.iter().find(|byte| !byte.is_ascii_whitespace()), Some(b'}' | b']'))
 }
 
 fn not_a_number(text: &[u8]) -> Option<&[u8]> {
-    ["NaN", "nan", "-Infinity", "Infinity", "-inf", "inf", "-nan"]
-        .iter()
-        .find_map(|word| {
-            let after = text.strip_prefix(word.as_bytes())?;
-            let ends = after
-                .first()
-                .is_none_or(|next| !next.is_ascii_alphanumeric());
-            ends.then_some(after)
-        })
+    ["NaN", "nan", "-Infinity", "Infinity", "-inf", "inf", "-nan"].iter().find_map(|word| {
+        let after = text.strip_prefix(word.as_bytes())?;
+        let ends = after.first().is_none_or(|next| !next.is_ascii_alphanumeric());
+        ends.then_some(after)
+    })
 }
 
 #[cfg(test)]

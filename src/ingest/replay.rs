@@ -38,11 +38,7 @@ pub async fn replay_held(
         for message in held {
             let verdict = tap
                 .upload(Upload {
-                    source: if message.source == "http" {
-                        "http"
-                    } else {
-                        "mqtt"
-                    },
+                    source: if message.source == "http" { "http" } else { "mqtt" },
                     form: form_of(&message.topic),
                     topic: message.topic,
                     payload: Bytes::from(message.payload),
@@ -54,9 +50,7 @@ pub async fn replay_held(
             // Held again: somebody has withdrawn the approval.
             if matches!(verdict, Verdict::Unavailable | Verdict::Held) {
                 store.delete_held(&done).await?;
-                return Err(StoreError::Unavailable(
-                    "the replay was interrupted".to_owned(),
-                ));
+                return Err(StoreError::Unavailable("the replay was interrupted".to_owned()));
             }
             done.push(message.id);
         }
@@ -86,11 +80,7 @@ pub async fn retry_quarantined(store: &Store, tap: &Tap, id: i64) -> Result<Retr
     };
     let verdict = tap
         .upload(Upload {
-            source: if entry.source == "http" {
-                "http"
-            } else {
-                "mqtt"
-            },
+            source: if entry.source == "http" { "http" } else { "mqtt" },
             form: form_of(&entry.topic),
             topic: entry.topic,
             payload: Bytes::from(entry.payload),
@@ -109,18 +99,12 @@ pub async fn retry_quarantined(store: &Store, tap: &Tap, id: i64) -> Result<Retr
         Verdict::Partial { rejections, .. } | Verdict::Refused(rejections) => {
             let rejection = super::decode::joined(rejections);
             let reason = rejection.reason.label();
-            store
-                .count_quarantine_attempt(id, reason, &rejection.detail)
-                .await?;
+            store.count_quarantine_attempt(id, reason, &rejection.detail).await?;
             Ok(Retried::Refused(verdict))
         }
     }
 }
 
 fn form_of(topic: &str) -> PayloadForm {
-    if topic == ESP32_PATH {
-        PayloadForm::Esp32
-    } else {
-        PayloadForm::Auto
-    }
+    if topic == ESP32_PATH { PayloadForm::Esp32 } else { PayloadForm::Auto }
 }

@@ -80,9 +80,8 @@ impl Stage<'_, '_> {
             if let (MessageKind::Status, Some(device), Ok(decoded)) =
                 (submission.kind, &message.device, &submission.content)
             {
-                let (_, reports) = reports
-                    .entry(device.id)
-                    .or_insert_with(|| (device.clone(), Vec::new()));
+                let (_, reports) =
+                    reports.entry(device.id).or_insert_with(|| (device.clone(), Vec::new()));
                 reports.push((&decoded.report, submission.received_at));
             }
             self.staged.messages.push(message);
@@ -119,28 +118,17 @@ impl Stage<'_, '_> {
         decoded: &Decoded,
         device: Arc<Device>,
     ) -> Result<StagedMessage, StoreError> {
-        let has_own_times = decoded
-            .readings
-            .iter()
-            .all(|s| matches!(s.time, ClaimedTime::Plausible(_)));
+        let has_own_times =
+            decoded.readings.iter().all(|s| matches!(s.time, ClaimedTime::Plausible(_)));
         let delivery = submission.delivery().filter(|_| !has_own_times);
         let hash = delivery.as_ref().map(|_| payload_hash(submission));
         if let (Some(delivery), Some(hash)) = (&delivery, &hash)
             && delivery.is_resend
-            && self
-                .transaction
-                .knows_delivery(delivery.client_id, delivery.packet_id, hash)?
+            && self.transaction.knows_delivery(delivery.client_id, delivery.packet_id, hash)?
         {
             let accepted = decoded.readings.len();
-            let verdict = Verdict::Stored {
-                accepted,
-                duplicates: accepted,
-            };
-            return Ok(StagedMessage {
-                verdict,
-                device: Some(device),
-                ..Default::default()
-            });
+            let verdict = Verdict::Stored { accepted, duplicates: accepted, event_time: None };
+            return Ok(StagedMessage { verdict, device: Some(device), ..Default::default() });
         }
         let mut message = StagedMessage::default();
         let mut rejections = decoded.rejections.clone();
@@ -168,21 +156,15 @@ impl Stage<'_, '_> {
         }
         if let (Some(delivery), Some(hash)) = (&delivery, &hash) {
             let (client_id, at) = (delivery.client_id, submission.received_at);
-            self.transaction
-                .record_delivery(client_id, delivery.packet_id, hash, at)?;
+            self.transaction.record_delivery(client_id, delivery.packet_id, hash, at)?;
             self.staged.noted_clients.insert(client_id.to_owned());
         }
         message.verdict = if rejections.is_empty() {
-            Verdict::Stored {
-                accepted,
-                duplicates,
-            }
+            let event_time = first_time(&message, decoded);
+            Verdict::Stored { accepted, duplicates, event_time }
         } else {
             self.quarantine(submission, &joined(&rejections))?;
-            Verdict::Partial {
-                accepted,
-                rejections,
-            }
+            Verdict::Partial { accepted, rejections }
         };
         message.device = Some(device);
         Ok(message)
@@ -205,17 +187,9 @@ impl Stage<'_, '_> {
         let Some(is_outside) = range else {
             let detail = "the sensor is set inactive";
             let reason = RejectionReason::Inactive;
-            return Ok(Err(Rejection::of_sensor(
-                sample.sensor.as_str(),
-                reason,
-                detail,
-            )));
+            return Ok(Err(Rejection::of_sensor(sample.sensor.as_str(), reason, detail)));
         };
-        let by_range = if is_outside {
-            Quality::Uncertain
-        } else {
-            Quality::Good
-        };
+        let by_range = if is_outside { Quality::Uncertain } else { Quality::Good };
         let received_at = sensor.unique_received_at(received_at);
         let own_time = !matches!(sample.time, ClaimedTime::Plausible(_));
         let mut reading = StoredReading {
@@ -250,25 +224,14 @@ impl Stage<'_, '_> {
                 let stored = stored.map_or("no value".to_owned(), |value| value.to_string());
                 let detail = format!("{stored} is stored for {} already", reading.event_time);
                 let reason = RejectionReason::Conflict;
-                Ok(Err(Rejection::of_sensor(
-                    sample.sensor.as_str(),
-                    reason,
-                    detail,
-                )))
+                Ok(Err(Rejection::of_sensor(sample.sensor.as_str(), reason, detail)))
             }
         }
     }
 
     fn insert(&mut self, reading: &StoredReading) -> Result<Appended, StoreError> {
-        let StoredReading {
-            sensor,
-            event_time,
-            received_at,
-            value,
-            quality,
-        } = *reading;
-        self.transaction
-            .append(sensor, event_time, received_at, value, quality)
+        let StoredReading { sensor, event_time, received_at, value, quality } = *reading;
+        self.transaction.append(sensor, event_time, received_at, value, quality)
     }
 
     /// The device, learned if it has to be and may be.
@@ -281,10 +244,7 @@ impl Stage<'_, '_> {
             DeviceRef::New(key, kind) => (key, *kind),
             DeviceRef::Illegal => {
                 let detail = "the message names no device";
-                return Ok(Err(Rejection::of_message(
-                    RejectionReason::DeviceId,
-                    detail,
-                )));
+                return Ok(Err(Rejection::of_message(RejectionReason::DeviceId, detail)));
             }
         };
         let known = self.registry.get(key.as_str());
@@ -353,12 +313,9 @@ impl Stage<'_, '_> {
         now: Timestamp,
     ) -> Result<Arc<Sensor>, StoreError> {
         let unit = sample.unit.as_ref().map(|unit| unit.as_str());
-        let known = device.sensor(sample.sensor.as_str()).or_else(|| {
-            self.staged
-                .sensors
-                .get(&(device.id, sample.sensor.clone()))
-                .cloned()
-        });
+        let known = device
+            .sensor(sample.sensor.as_str())
+            .or_else(|| self.staged.sensors.get(&(device.id, sample.sensor.clone())).cloned());
         if let Some(sensor) = known {
             if let Some(unit) = unit
                 && sensor.with_settings(|settings| settings.unit.is_none())
@@ -392,9 +349,7 @@ impl Stage<'_, '_> {
                 newest: None,
             },
         ));
-        self.staged
-            .sensors
-            .insert((device.id, sample.sensor.clone()), sensor.clone());
+        self.staged.sensors.insert((device.id, sample.sensor.clone()), sensor.clone());
         Ok(sensor)
     }
 
@@ -404,16 +359,10 @@ impl Stage<'_, '_> {
         device: Arc<Device>,
     ) -> Result<StagedMessage, StoreError> {
         if submission.origin.is_kept_already {
-            return Ok(StagedMessage {
-                verdict: Verdict::Held,
-                ..StagedMessage::default()
-            });
+            return Ok(StagedMessage { verdict: Verdict::Held, ..StagedMessage::default() });
         }
         let reason = RejectionReason::HoldFull;
-        let detail = format!(
-            "the device {} waits for approval, and its hold is full",
-            device.key
-        );
+        let detail = format!("the device {} waits for approval, and its hold is full", device.key);
         let rejection = Rejection::of_message(reason, detail);
         let entry = kept(submission, &rejection);
         let limits = (self.limits.held_messages_max, self.limits.held_bytes_max);
@@ -421,11 +370,7 @@ impl Stage<'_, '_> {
             return self.refuse(submission, vec![rejection], Some(device));
         }
         let verdict = Verdict::Held;
-        Ok(StagedMessage {
-            verdict,
-            device: Some(device),
-            ..StagedMessage::default()
-        })
+        Ok(StagedMessage { verdict, device: Some(device), ..StagedMessage::default() })
     }
 
     fn refuse(
@@ -436,11 +381,7 @@ impl Stage<'_, '_> {
     ) -> Result<StagedMessage, StoreError> {
         self.quarantine(submission, &joined(&rejections))?;
         let verdict = Verdict::Refused(rejections);
-        Ok(StagedMessage {
-            verdict,
-            device,
-            ..StagedMessage::default()
-        })
+        Ok(StagedMessage { verdict, device, ..StagedMessage::default() })
     }
 
     pub(super) fn quarantine(
@@ -452,21 +393,22 @@ impl Stage<'_, '_> {
             return Ok(());
         }
         let entry = kept(submission, rejection);
-        let dropped = self
-            .transaction
-            .quarantine(&entry, self.limits.quarantine)?;
+        let dropped = self.transaction.quarantine(&entry, self.limits.quarantine)?;
         self.staged.quarantined += 1;
         self.staged.quarantine_dropped += dropped;
         Ok(())
     }
 }
 
+/// The event time of a message's first reading, stored by it or before.
+fn first_time(message: &StagedMessage, decoded: &Decoded) -> Option<Timestamp> {
+    let fresh = message.fresh.first().map(|(_, reading)| reading.event_time);
+    fresh.or_else(|| decoded.readings.first()?.time_key())
+}
+
 fn refused_unkept(rejection: Rejection) -> StagedMessage {
     let verdict = Verdict::Refused(vec![rejection]);
-    StagedMessage {
-        verdict,
-        ..StagedMessage::default()
-    }
+    StagedMessage { verdict, ..StagedMessage::default() }
 }
 
 fn kept(submission: &Submission, rejection: &Rejection) -> NewQuarantine {
@@ -491,8 +433,6 @@ fn payload_hash(submission: &Submission) -> [u8; 16] {
     hasher.update(&submission.origin.payload);
     let digest: [u8; 32] = hasher.finalize().into();
     let mut hash = [0; 16];
-    hash.iter_mut()
-        .zip(digest)
-        .for_each(|(to, from)| *to = from);
+    hash.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
     hash
 }

@@ -72,10 +72,7 @@ impl PublishTap for Tap {
         let submission = self.routed(found, origin, received_at, Reply::Mqtt(message));
         match self.queue.try_push(submission.weight(), submission) {
             Ok(()) => Offer::Taken,
-            Err(Submission {
-                reply: Reply::Mqtt(message),
-                ..
-            }) => self.full(message),
+            Err(Submission { reply: Reply::Mqtt(message), .. }) => self.full(message),
             Err(_) => Offer::Taken,
         }
     }
@@ -104,11 +101,7 @@ impl Tap {
     ) -> Submission {
         let received = self.clock.monotonic();
         let kind = found.kind;
-        let taught = if found.teaches_gateway {
-            DeviceKind::Gateway
-        } else {
-            DeviceKind::Device
-        };
+        let taught = if found.teaches_gateway { DeviceKind::Gateway } else { DeviceKind::Device };
         let named = self.device(found.device, taught).map(|device| {
             let sensor = found.sensor.map(SensorName::in_topic).transpose();
             let sensor = sensor.map_err(|error| {
@@ -133,15 +126,7 @@ impl Tap {
                 (device, content)
             }
         };
-        Submission {
-            device,
-            kind,
-            content,
-            received_at,
-            received,
-            origin,
-            reply,
-        }
+        Submission { device, kind, content, received_at, received, origin, reply }
     }
 
     fn device(&self, text: &str, kind: DeviceKind) -> Result<DeviceRef, Rejection> {
@@ -155,15 +140,7 @@ impl Tap {
 
     /// Takes a message that is not a client's PUBLISH, waits for room and for the verdict.
     pub async fn upload(&self, upload: Upload) -> Verdict {
-        let Upload {
-            source,
-            topic,
-            payload,
-            device,
-            form,
-            received_at,
-            is_kept_already,
-        } = upload;
+        let Upload { source, topic, payload, device, form, received_at, is_kept_already } = upload;
         let now = Timestamp::from_micros(self.clock.unix_micros());
         let received_at = received_at.unwrap_or(now);
         let route = self.routes.find(&topic);
@@ -211,10 +188,7 @@ impl Tap {
             zone: &self.zone,
         };
         let content = decode(&origin.payload, &context);
-        let in_body = content
-            .as_ref()
-            .ok()
-            .and_then(|decoded| decoded.device_in_body.clone());
+        let in_body = content.as_ref().ok().and_then(|decoded| decoded.device_in_body.clone());
         let named = match (device, in_body) {
             (Some(device), _) => self.device(device.as_str(), DeviceKind::Device),
             (None, Some(text)) => self.device(&text, DeviceKind::Device),
@@ -230,19 +204,12 @@ impl Tap {
                 (DeviceRef::Illegal, Err(rejection))
             }
         };
-        Submission {
-            device,
-            kind,
-            content,
-            received_at,
-            received,
-            origin,
-            reply,
-        }
+        Submission { device, kind, content, received_at, received, origin, reply }
     }
 
-    pub fn routes(&self) -> &RouteTable {
-        &self.routes
+    /// The zone of times without an offset.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 
     /// Messages that wait for the committer.

@@ -57,9 +57,7 @@ fn from_float(number: f64) -> Option<Timestamp> {
 }
 
 fn from_text(text: &str, zone: &TimeZone) -> Option<Timestamp> {
-    if text
-        .bytes()
-        .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+'))
+    if text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+'))
         && let Ok(number) = text.parse::<f64>()
     {
         return match text.parse::<i64>() {
@@ -71,11 +69,7 @@ fn from_text(text: &str, zone: &TimeZone) -> Option<Timestamp> {
         return Some(Timestamp::from_micros(time.as_microsecond()));
     }
     let naive: DateTime = text.parse().ok()?;
-    let time = zone
-        .to_ambiguous_zoned(naive)
-        .compatible()
-        .ok()?
-        .timestamp();
+    let time = zone.to_ambiguous_zoned(naive).compatible().ok()?.timestamp();
     Some(Timestamp::from_micros(time.as_microsecond()))
 }
 
@@ -83,11 +77,7 @@ fn from_text(text: &str, zone: &TimeZone) -> Option<Timestamp> {
 pub(super) fn judge(claim: Timestamp, received_at: Timestamp) -> ClaimedTime {
     let is_plausible =
         claim.as_micros() >= EARLIEST && claim.micros_since(received_at) <= AHEAD_MAX;
-    if is_plausible {
-        ClaimedTime::Plausible(claim)
-    } else {
-        ClaimedTime::Implausible(claim)
-    }
+    if is_plausible { ClaimedTime::Plausible(claim) } else { ClaimedTime::Implausible(claim) }
 }
 
 #[cfg(test)]
@@ -116,47 +106,24 @@ mod tests {
             json!("1766125800"),
             json!("1766125800.0"),
         ] {
-            assert_eq!(
-                read_time(&value, &zone),
-                Ok(Timestamp::from_micros(MICROS)),
-                "{value}"
-            );
+            assert_eq!(read_time(&value, &zone), Ok(Timestamp::from_micros(MICROS)), "{value}");
         }
-        for value in [
-            json!("yesterday"),
-            json!(true),
-            json!(1e18),
-            json!(""),
-            json!(null),
-        ] {
-            assert!(
-                read_time(&value, &zone).unwrap_err().contains("RFC 3339"),
-                "{value}"
-            );
+        for value in [json!("yesterday"), json!(true), json!(1e18), json!(""), json!(null)] {
+            assert!(read_time(&value, &zone).unwrap_err().contains("RFC 3339"), "{value}");
         }
     }
 
     #[test]
     fn a_clock_that_is_wrong_is_told_from_back_fill() {
         let now = Timestamp::from_micros(MICROS);
-        for (offset, plausible) in [
-            (0, true),
-            (300_000_000, true),
-            (300_000_001, false),
-            (-86_400_000_000 * 365, true),
-        ] {
+        for (offset, plausible) in
+            [(0, true), (300_000_000, true), (300_000_001, false), (-86_400_000_000 * 365, true)]
+        {
             let claim = now.plus_micros(offset);
             let judged = judge(claim, now);
-            assert_eq!(
-                judged == ClaimedTime::Plausible(claim),
-                plausible,
-                "{offset}"
-            );
+            assert_eq!(judged == ClaimedTime::Plausible(claim), plausible, "{offset}");
         }
-        assert!(matches!(
-            judge(Timestamp::UNIX_EPOCH, now),
-            ClaimedTime::Implausible(_)
-        ));
+        assert!(matches!(judge(Timestamp::UNIX_EPOCH, now), ClaimedTime::Implausible(_)));
     }
 
     proptest! {

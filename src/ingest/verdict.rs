@@ -1,6 +1,9 @@
 //! What becomes of a message, and how its sender is told.
 
-use crate::mqtt::{Explanation, Outcome, ReasonCode};
+use crate::{
+    mqtt::{Explanation, Outcome, ReasonCode},
+    telemetry::Timestamp,
+};
 
 use super::rejection::{Rejection, RejectionReason};
 
@@ -10,13 +13,11 @@ const NAMED_MAX: usize = 20;
 /// The outcome of a message. Anything but `Unavailable` is final.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Verdict {
-    /// All of it is stored. `accepted` counts readings, duplicates included.
-    Stored { accepted: usize, duplicates: usize },
+    /// All of it is stored. `accepted` counts readings, duplicates included; `event_time` is the
+    /// first one's.
+    Stored { accepted: usize, duplicates: usize, event_time: Option<Timestamp> },
     /// Some of it is stored, some refused.
-    Partial {
-        accepted: usize,
-        rejections: Vec<Rejection>,
-    },
+    Partial { accepted: usize, rejections: Vec<Rejection> },
     /// Kept until somebody approves the device.
     Held,
     /// None of it is stored, and a resend would not change that.
@@ -56,16 +57,13 @@ impl Verdict {
     pub fn summary(&self) -> String {
         match self {
             Self::Stored { accepted, .. } => format!("{accepted} stored"),
-            Self::Partial {
-                accepted,
-                rejections,
-            } => {
+            Self::Partial { accepted, rejections } => {
                 format!("{accepted} stored, {} refused", rejections.len())
             }
             Self::Held => "held until the device is approved".to_owned(),
-            Self::Refused(rejections) => rejections
-                .first()
-                .map_or_else(|| "refused".to_owned(), ToString::to_string),
+            Self::Refused(rejections) => {
+                rejections.first().map_or_else(|| "refused".to_owned(), ToString::to_string)
+            }
             Self::Unavailable => "the store does not answer".to_owned(),
         }
     }
@@ -105,9 +103,6 @@ impl Verdict {
                 Some((rejection.sensor.clone()?, rejection.detail.clone()))
             }),
         );
-        Explanation {
-            reason_string: Some(self.summary()),
-            user_properties,
-        }
+        Explanation { reason_string: Some(self.summary()), user_properties }
     }
 }

@@ -1,15 +1,64 @@
-macro_rules! n { ($($a:ident $b:literal),* $(,)?) => { $(pub const $a: &str = $b;)* } }
-n! {
- MQTT_CONNECTIONS "brooklet_mqtt_connections", MQTT_CONNECTS "brooklet_mqtt_connects_total",
- MQTT_DISCONNECTS "brooklet_mqtt_disconnects_total", MQTT_REFUSED "brooklet_mqtt_connects_refused_total",
- MQTT_RECEIVED "brooklet_mqtt_messages_received_total", MQTT_DELIVERED "brooklet_mqtt_messages_delivered_total",
- MQTT_DROPPED "brooklet_mqtt_messages_dropped_total", MQTT_BYTES_RECEIVED "brooklet_mqtt_received_bytes_total",
- MQTT_BYTES_SENT "brooklet_mqtt_sent_bytes_total", MQTT_SUBSCRIPTIONS "brooklet_mqtt_subscriptions",
- MQTT_SESSIONS "brooklet_mqtt_sessions", MQTT_RETAINED_MESSAGES "brooklet_mqtt_retained_messages",
- MQTT_RETAINED_BYTES "brooklet_mqtt_retained_bytes", TASK_PANICS "brooklet_task_panics_total",
- INGEST_MESSAGES "brooklet_ingest_messages_total", INGEST_READINGS "brooklet_ingest_readings_total",
- INGEST_QUEUE "brooklet_ingest_queue_messages", INGEST_BATCH "brooklet_ingest_batch_messages",
- INGEST_ACKNOWLEDGE "brooklet_ingest_acknowledge_seconds", INGEST_REPAIRS "brooklet_ingest_repairs_total",
- STORE_COMMIT "brooklet_store_commit_seconds", STORE_ERRORS "brooklet_store_errors_total",
- QUARANTINED "brooklet_quarantine_entries_total", QUARANTINE_DROPPED "brooklet_quarantine_dropped_total",
+//! Every metric's name, with its help text. Prefix `brooklet_`, base units.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+macro_rules! metrics {
+    ($($name:ident = $text:literal, $help:literal, $describe:ident;)*) => {
+        $(pub const $name: &str = $text;)*
+
+        /// Registers the help texts with the recorder.
+        pub(super) fn describe() {
+            $($describe($text, $help);)*
+        }
+    };
+}
+
+fn counter(name: &'static str, help: &'static str) {
+    describe_counter!(name, help);
+}
+
+fn gauge(name: &'static str, help: &'static str) {
+    describe_gauge!(name, help);
+}
+
+fn seconds(name: &'static str, help: &'static str) {
+    describe_histogram!(name, Unit::Seconds, help);
+}
+
+fn sizes(name: &'static str, help: &'static str) {
+    describe_histogram!(name, Unit::Count, help);
+}
+
+metrics! {
+    BUILD_INFO = "brooklet_build_info", "Always 1; the version is a label.", gauge;
+    TASK_PANICS = "brooklet_task_panics_total", "Tasks that panicked; each ended alone.", counter;
+    MQTT_CONNECTIONS = "brooklet_mqtt_connections", "Clients connected, by protocol version.", gauge;
+    MQTT_CONNECTS = "brooklet_mqtt_connects_total", "Accepted CONNECTs, by protocol version.", counter;
+    MQTT_REFUSED = "brooklet_mqtt_connects_refused_total", "Connections that did not get past CONNECT, by reason.", counter;
+    MQTT_DISCONNECTS = "brooklet_mqtt_disconnects_total", "Connections ended, by reason.", counter;
+    MQTT_RECEIVED = "brooklet_mqtt_messages_received_total", "PUBLISH packets received, by QoS.", counter;
+    MQTT_DELIVERED = "brooklet_mqtt_messages_delivered_total", "PUBLISH packets sent, by QoS; redeliveries included.", counter;
+    MQTT_DROPPED = "brooklet_mqtt_messages_dropped_total", "Messages that did not reach a receiver, by reason.", counter;
+    MQTT_BYTES_RECEIVED = "brooklet_mqtt_received_bytes_total", "Bytes read from MQTT sockets.", counter;
+    MQTT_BYTES_SENT = "brooklet_mqtt_sent_bytes_total", "Bytes written to MQTT sockets.", counter;
+    MQTT_SUBSCRIPTIONS = "brooklet_mqtt_subscriptions", "Subscriptions of all sessions.", gauge;
+    MQTT_SESSIONS = "brooklet_mqtt_sessions", "Sessions, those of absent clients included.", gauge;
+    MQTT_RETAINED_MESSAGES = "brooklet_mqtt_retained_messages", "Retained messages.", gauge;
+    MQTT_RETAINED_BYTES = "brooklet_mqtt_retained_bytes", "Topics, properties and payloads of retained messages.", gauge;
+    INGEST_MESSAGES = "brooklet_ingest_messages_total", "Messages on ingest topics, by route and outcome.", counter;
+    INGEST_READINGS = "brooklet_ingest_readings_total", "Readings, by outcome and, for refused ones, reason.", counter;
+    INGEST_REPAIRS = "brooklet_ingest_repairs_total", "Payloads with small damage that was mended, by kind.", counter;
+    INGEST_QUEUE = "brooklet_ingest_queue_messages", "Messages that wait to be stored.", gauge;
+    INGEST_BATCH = "brooklet_ingest_batch_messages", "Messages in a transaction.", sizes;
+    INGEST_ACKNOWLEDGE = "brooklet_ingest_acknowledge_seconds", "From a message's receipt to its acknowledgement.", seconds;
+    STORE_COMMIT = "brooklet_store_commit_seconds", "From a batch's begin to its commit.", seconds;
+    STORE_ERRORS = "brooklet_store_errors_total", "Failed transactions, by kind.", counter;
+    QUARANTINED = "brooklet_quarantined_messages_total", "Messages put in quarantine.", counter;
+    QUARANTINE_DROPPED = "brooklet_quarantine_dropped_total", "Oldest quarantined messages dropped for want of room.", counter;
+    QUARANTINE_ENTRIES = "brooklet_quarantine_entries", "Messages in quarantine.", gauge;
+    QUARANTINE_BYTES = "brooklet_quarantine_bytes", "Payloads in quarantine.", gauge;
+    DEVICES = "brooklet_devices", "Registered devices, by state.", gauge;
+    PRESENCE_CHANGES = "brooklet_presence_changes_total", "Devices that came online or went offline.", counter;
+    HTTP_REQUESTS = "brooklet_http_requests_total", "HTTP requests, by operation and status.", counter;
+    HTTP_SECONDS = "brooklet_http_request_seconds", "From a request's header to its response, by operation.", seconds;
 }

@@ -50,11 +50,7 @@ pub struct Publisher {
 impl Publisher {
     pub fn new(limits: Limits, clock: Clock) -> Self {
         let router = Arc::new(Router::new(limits.clone(), Counters::default()));
-        Self {
-            router,
-            clock,
-            limits,
-        }
+        Self { router, clock, limits }
     }
 
     /// Routes a message past authorisation and tap.
@@ -72,8 +68,7 @@ impl Publisher {
         let properties = PublishProperties::default();
         let now = self.clock.unix_micros();
         let publication = Publication::new(topic, payload, (qos, retain), properties, now, 0);
-        self.router
-            .accept(&Arc::new(publication), &mut Wakes::default());
+        self.router.accept(&Arc::new(publication), &mut Wakes::default());
         Ok(())
     }
 }
@@ -136,14 +131,10 @@ impl Broker {
     /// `Err` with the place all the same when there are more than `connections_max`.
     pub(crate) fn enter(&self) -> Result<Place<'_>, Place<'_>> {
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
-        if before < self.limits.connections_max {
-            Ok(Place(self))
-        } else {
-            Err(Place(self))
-        }
+        if before < self.limits.connections_max { Ok(Place(self)) } else { Err(Place(self)) }
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
+    pub fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::Acquire)
     }
 
@@ -189,11 +180,7 @@ impl Broker {
         state.expires_at = None;
         configure(&mut state);
         drop(state);
-        Attached {
-            session,
-            session_present,
-            will,
-        }
+        Attached { session, session_present, will }
     }
 
     /// Takes the session from a connection that ends, unless another has taken it over.
@@ -244,12 +231,8 @@ impl Broker {
         let (messages, bytes) = self.router.retained();
         self.counters.retained_messages.set(messages as f64);
         self.counters.retained_bytes.set(bytes as f64);
-        self.counters
-            .subscriptions
-            .set(self.router.subscription_count() as f64);
-        self.counters
-            .sessions
-            .set(self.sessions.lock().len() as f64);
+        self.counters.subscriptions.set(self.router.subscription_count() as f64);
+        self.counters.sessions.set(self.sessions.lock().len() as f64);
     }
 
     fn collect_due(&self, now: UnixMicros) -> Vec<SessionWill> {
@@ -258,11 +241,7 @@ impl Broker {
         self.sessions.lock().retain(|_, session| {
             let mut state = session.lock();
             let has_expired = state.expires_at.is_some_and(|at| at <= now);
-            let is_due = state
-                .will
-                .as_ref()
-                .and_then(|w| w.due_at)
-                .is_some_and(|at| at <= now);
+            let is_due = state.will.as_ref().and_then(|w| w.due_at).is_some_and(|at| at <= now);
             if has_expired || is_due {
                 wills.extend(state.will.take());
             }
@@ -287,10 +266,7 @@ impl Broker {
             tracing::info!(client_id = %will.client.client_id, topic, "will not authorised");
             return;
         }
-        let pending = Pending {
-            publication: publication.clone(),
-            reply: None,
-        };
+        let pending = Pending { publication: publication.clone(), reply: None };
         let mut message = TappedMessage {
             publication,
             client: will.client,

@@ -177,8 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.write_acks()?;
         self.deliver();
         let flushed =
-            self.output
-                .poll_flush(&mut self.stream, context, &self.broker.counters.bytes_sent);
+            self.output.poll_flush(&mut self.stream, context, &self.broker.counters.bytes_sent);
         match flushed {
             Poll::Ready(Err(_)) => return Err(End::Lost),
             Poll::Ready(Ok(())) if self.is_stopping && self.received.is_empty() => {
@@ -206,9 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut verdicts = std::mem::take(&mut self.verdicts);
         self.link.take_verdicts(&mut verdicts);
         for (sequence, outcome) in verdicts.drain(..) {
-            let at = sequence
-                .checked_sub(self.first_sequence)
-                .and_then(|at| at.try_into().ok());
+            let at = sequence.checked_sub(self.first_sequence).and_then(|at| at.try_into().ok());
             if let Some(received) = at.and_then(|at: usize| self.received.get_mut(at)) {
                 received.outcome = Some(outcome);
             }
@@ -317,10 +314,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let text = "AUTH without enhanced authentication";
                 Err(End::ByBroker(ReasonCode::PROTOCOL_ERROR, Some(text)))
             }
-            Incoming::Connect(_) => Err(End::ByBroker(
-                ReasonCode::PROTOCOL_ERROR,
-                Some("a second CONNECT"),
-            )),
+            Incoming::Connect(_) => {
+                Err(End::ByBroker(ReasonCode::PROTOCOL_ERROR, Some("a second CONNECT")))
+            }
         }
     }
 
@@ -389,22 +385,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         tracing::debug!(client_id = %self.client.client_id, reason = reason.label(), "connection ended");
         let is_plain_goodbye = matches!(end, End::ByClient(d) if d.reason == ReasonCode::SUCCESS);
-        let will = self
-            .broker
-            .detach(&self.session, self.client.connection, is_plain_goodbye);
+        let will = self.broker.detach(&self.session, self.client.connection, is_plain_goodbye);
         if let End::ByBroker(reason, text) = end {
             self.say_goodbye(reason, text).await;
         }
         if let Some(will) = will {
             self.broker.publish_will(will).await;
         }
-        self.broker
-            .counters
-            .disconnected(self.client.version, reason);
-        self.broker
-            .hooks
-            .observer
-            .disconnected(&self.client, reason);
+        self.broker.counters.disconnected(self.client.version, reason);
+        self.broker.hooks.observer.disconnected(&self.client, reason);
     }
 
     async fn say_goodbye(&mut self, reason: ReasonCode, text: Option<&'static str>) {

@@ -68,18 +68,12 @@ impl Default for Counters {
 impl Counters {
     pub(crate) fn connected(&self, version: Version) {
         let at = by_version(version);
-        self.connects
-            .get(at)
-            .inspect(|counter| counter.increment(1));
-        self.connections
-            .get(at)
-            .inspect(|gauge| gauge.increment(1.0));
+        self.connects.get(at).inspect(|counter| counter.increment(1));
+        self.connections.get(at).inspect(|gauge| gauge.increment(1.0));
     }
 
     pub(crate) fn disconnected(&self, version: Version, reason: ReasonCode) {
-        self.connections
-            .get(by_version(version))
-            .inspect(|gauge| gauge.decrement(1.0));
+        self.connections.get(by_version(version)).inspect(|gauge| gauge.decrement(1.0));
         counter!(names::MQTT_DISCONNECTS, "reason" => reason.label()).increment(1);
     }
 
@@ -89,14 +83,10 @@ impl Counters {
     }
 
     pub(crate) fn received(&self, qos: QoS) {
-        self.received
-            .get(qos as usize)
-            .inspect(|counter| counter.increment(1));
+        self.received.get(qos as usize).inspect(|counter| counter.increment(1));
     }
 
     pub(crate) fn delivered(&self, qos: QoS) {
-        self.delivered
-            .get(qos as usize)
-            .inspect(|counter| counter.increment(1));
+        self.delivered.get(qos as usize).inspect(|counter| counter.increment(1));
     }
 }

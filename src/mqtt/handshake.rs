@@ -114,10 +114,7 @@ async fn read_connect<S: AsyncRead + Unpin>(
         let version = codec::claimed_version(&frame);
         return Some(match codec::decode_connect(frame) {
             Ok(Incoming::Connect(connect)) => Ok(connect),
-            Ok(_) => Err(Refusal::from_codec(
-                CodecError::Protocol("not a CONNECT"),
-                None,
-            )),
+            Ok(_) => Err(Refusal::from_codec(CodecError::Protocol("not a CONNECT"), None)),
             Err(error) => Err(Refusal::from_codec(error, version)),
         });
     }
@@ -130,11 +127,7 @@ impl Refusal {
             CodecError::TooLarge => "packet too large",
             CodecError::UnsupportedVersion(_) => "this broker speaks MQTT 3.1.1 and 5.0",
         };
-        Self {
-            version,
-            reason: error.reason(),
-            text,
-        }
+        Self { version, reason: error.reason(), text }
     }
 }
 
@@ -146,10 +139,8 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
 ) {
     broker.counters.refused(refusal.reason);
     tracing::info!(%peer, reason = refusal.reason.label(), detail = refusal.text, "CONNECT refused");
-    let is_broken = matches!(
-        refusal.reason,
-        ReasonCode::MALFORMED_PACKET | ReasonCode::PROTOCOL_ERROR
-    );
+    let is_broken =
+        matches!(refusal.reason, ReasonCode::MALFORMED_PACKET | ReasonCode::PROTOCOL_ERROR);
     let Some(version) = refusal.version else {
         return;
     };
@@ -203,16 +194,9 @@ async fn admit(
     is_over_limit: bool,
 ) -> Result<Admitted, Refusal> {
     let version = connect.version;
-    let refused = |reason, text| Refusal {
-        version: Some(version),
-        reason,
-        text,
-    };
+    let refused = |reason, text| Refusal { version: Some(version), reason, text };
     if broker.is_stopping() {
-        return Err(refused(
-            ReasonCode::SERVER_UNAVAILABLE,
-            "the broker is stopping",
-        ));
+        return Err(refused(ReasonCode::SERVER_UNAVAILABLE, "the broker is stopping"));
     }
     if is_over_limit {
         return Err(refused(
@@ -236,18 +220,11 @@ async fn admit(
     let identity = identity.map_err(|reason| refused(reason, "not let in"))?;
     let will_topic = match &connect.will {
         None => None,
-        Some(will) => Some(
-            TopicName::new(&will.topic, broker.limits.topics).map_err(|_| {
-                refused(
-                    ReasonCode::TOPIC_NAME_INVALID,
-                    "the will's topic is not a legal topic name",
-                )
-            })?,
-        ),
+        Some(will) => Some(TopicName::new(&will.topic, broker.limits.topics).map_err(|_| {
+            refused(ReasonCode::TOPIC_NAME_INVALID, "the will's topic is not a legal topic name")
+        })?),
     };
-    Ok(assemble(
-        broker, connect, client_id, identity, will_topic, peer,
-    ))
+    Ok(assemble(broker, connect, client_id, identity, will_topic, peer))
 }
 
 /// The client's own id, or one made for it where that is allowed.
@@ -262,12 +239,7 @@ fn client_id(broker: &Broker, connect: &Connect) -> Result<ClientId, &'static st
     if connect.version == Version::V4 && !connect.clean_start {
         return Err("an empty client id needs a clean session");
     }
-    Ok(format!(
-        "auto-{:x}-{:x}",
-        broker.clock.unix_micros(),
-        broker.next_key()
-    )
-    .into())
+    Ok(format!("auto-{:x}-{:x}", broker.clock.unix_micros(), broker.next_key()).into())
 }
 
 fn assemble(
@@ -333,19 +305,11 @@ fn assemble(
         reason_string: None,
     };
     let terms = Terms {
-        packet_size_max: connect
-            .packet_size_max
-            .map_or(usize::MAX, |size| size as usize),
+        packet_size_max: connect.packet_size_max.map_or(usize::MAX, |size| size as usize),
         window: usize::from(connect.receive_maximum.min(limits.inflight_max)),
         wants_problem_information: connect.wants_problem_information,
         keep_alive: Duration::from_secs(u64::from(keep_alive)),
         session_expiry_asked: expiry,
     };
-    Admitted {
-        client,
-        link,
-        attached,
-        terms,
-        connack,
-    }
+    Admitted { client, link, attached, terms, connack }
 }

@@ -36,19 +36,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             return Ok(());
         }
-        let received = Received {
-            packet_id: publish.packet_id,
-            qos: publish.qos,
-            outcome: None,
-        };
+        let received = Received { packet_id: publish.packet_id, qos: publish.qos, outcome: None };
         let sequence = self.first_sequence + self.received.len() as u64;
         self.received.push_back(received);
-        if !self
-            .broker
-            .hooks
-            .authorizer
-            .may_publish(&self.client, topic.as_str())
-        {
+        if !self.broker.hooks.authorizer.may_publish(&self.client, topic.as_str()) {
             self.broker.counters.dropped_not_authorized.increment(1);
             let outcome = Outcome::Refused(ReasonCode::NOT_AUTHORIZED, Explanation::default());
             self.settle_last(outcome);
@@ -69,10 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             packet_id: publish.packet_id,
             sequence,
         };
-        let pending = Pending {
-            publication: publication.clone(),
-            reply: Some(reply),
-        };
+        let pending = Pending { publication: publication.clone(), reply: Some(reply) };
         self.offer(TappedMessage {
             publication,
             client: self.client.clone(),
@@ -118,10 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if state.receive(id) {
             if state.unreleased() > usize::from(self.broker.limits.receive_maximum) {
                 let text = "more QoS 2 messages unreleased than the receive maximum";
-                return Err(End::ByBroker(
-                    ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
-                    Some(text),
-                ));
+                return Err(End::ByBroker(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, Some(text)));
             }
             return Ok(true);
         }
@@ -141,11 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn topic_of(&mut self, publish: &Publish) -> Result<TopicName, End> {
         let alias = publish.properties.topic_alias;
         let topic = if publish.topic.is_empty() {
-            let known = alias.and_then(|alias| {
-                self.aliases
-                    .get(usize::from(alias).checked_sub(1)?)?
-                    .clone()
-            });
+            let known = alias
+                .and_then(|alias| self.aliases.get(usize::from(alias).checked_sub(1)?)?.clone());
             return known.ok_or(match alias {
                 Some(_) => End::ByBroker(ReasonCode::TOPIC_ALIAS_INVALID, None),
                 None => {
@@ -233,12 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .into_iter()
             .map(|(filter, options)| self.subscribe(&filter, options, now))
             .collect();
-        write_suback(
-            self.output.buffer(),
-            self.client.version,
-            subscribe.packet_id,
-            &granted,
-        );
+        write_suback(self.output.buffer(), self.client.version, subscribe.packet_id, &granted);
     }
 
     fn subscribe(
@@ -249,19 +226,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Result<QoS, ReasonCode> {
         let filter = TopicFilter::new(filter, self.broker.limits.topics)
             .map_err(|_| ReasonCode::TOPIC_FILTER_INVALID)?;
-        if !self
-            .broker
-            .hooks
-            .authorizer
-            .may_subscribe(&self.client, filter.as_str())
-        {
+        if !self.broker.hooks.authorizer.may_subscribe(&self.client, filter.as_str()) {
             return Err(ReasonCode::NOT_AUTHORIZED);
         }
-        if !self
-            .broker
-            .router
-            .subscribe(&self.session, &filter, options, now)
-        {
+        if !self.broker.router.subscribe(&self.session, &filter, options, now) {
             return Err(ReasonCode::QUOTA_EXCEEDED);
         }
         Ok(options.qos)
@@ -278,11 +246,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             })
             .collect();
         let version: Version = self.client.version;
-        write_unsuback(
-            self.output.buffer(),
-            version,
-            unsubscribe.packet_id,
-            &existed,
-        );
+        write_unsuback(self.output.buffer(), version, unsubscribe.packet_id, &existed);
     }
 }

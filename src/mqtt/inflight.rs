@@ -81,13 +81,7 @@ impl Inflight {
         self.last_id = id;
         let order = self.next_order;
         self.next_order += 1;
-        self.exchanges.insert(
-            id,
-            Exchange {
-                order,
-                stage: Stage::Published(delivery),
-            },
-        );
+        self.exchanges.insert(id, Exchange { order, stage: Stage::Published(delivery) });
         Some(id)
     }
 

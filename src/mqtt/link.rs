@@ -27,11 +27,7 @@ struct Inbox {
 
 impl Link {
     pub(crate) fn new(connection: u64) -> Self {
-        Self {
-            connection,
-            waker: AtomicWaker::new(),
-            inbox: Mutex::default(),
-        }
+        Self { connection, waker: AtomicWaker::new(), inbox: Mutex::default() }
     }
 
     /// Makes the task of `context` the one to be woken. To be called before looking for work.

@@ -26,11 +26,7 @@ pub struct Listener {
 
 impl Listener {
     pub fn new(socket: TcpListener, broker: Arc<Broker>) -> Self {
-        Self {
-            socket,
-            broker,
-            connections: JoinSet::new(),
-        }
+        Self { socket, broker, connections: JoinSet::new() }
     }
 
     /// # Errors
@@ -50,11 +46,7 @@ impl Listener {
                 Some(ended) = self.connections.join_next() => seen(ended),
             }
         }
-        let Self {
-            socket,
-            mut connections,
-            ..
-        } = self;
+        let Self { socket, mut connections, .. } = self;
         drop(socket);
         let drained = timeout(grace, async {
             while let Some(ended) = connections.join_next().await {
@@ -77,8 +69,7 @@ impl Listener {
                 if is_crowd || stream.set_nodelay(true).is_err() {
                     return;
                 }
-                self.connections
-                    .spawn(handshake::serve(self.broker.clone(), stream, peer));
+                self.connections.spawn(handshake::serve(self.broker.clone(), stream, peer));
             }
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");

@@ -96,15 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn write_pubrel(&mut self, id: PacketId, reason: ReasonCode) {
         let version = self.client.version;
-        write_ack(
-            self.output.buffer(),
-            version,
-            AckKind::PubRel,
-            id,
-            reason,
-            None,
-            usize::MAX,
-        );
+        write_ack(self.output.buffer(), version, AckKind::PubRel, id, reason, None, usize::MAX);
     }
 
     pub(super) fn on_ack(&mut self, ack: Ack) {
@@ -116,15 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 _ => ReasonCode::SUCCESS,
             };
             let buffer = self.output.buffer();
-            write_ack(
-                buffer,
-                version,
-                AckKind::PubComp,
-                ack.packet_id,
-                reason,
-                None,
-                usize::MAX,
-            );
+            write_ack(buffer, version, AckKind::PubComp, ack.packet_id, reason, None, usize::MAX);
             return;
         }
         let step = self.session.lock().inflight.acknowledge(ack);

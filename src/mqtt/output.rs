@@ -75,11 +75,7 @@ impl Output {
                 ready!(Pin::new(&mut *stream).poll_write(context, &self.tail))?
             } else {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                let parts = self
-                    .chunks
-                    .iter()
-                    .map(|chunk| &chunk[..])
-                    .chain([&self.tail[..]]);
+                let parts = self.chunks.iter().map(|chunk| &chunk[..]).chain([&self.tail[..]]);
                 for (slice, part) in slices.iter_mut().zip(parts) {
                     *slice = IoSlice::new(part);
                 }

@@ -36,10 +36,7 @@ pub(crate) struct Reply {
 
 impl Resolver {
     pub(crate) fn new(router: Arc<Router>, pending: Pending) -> Self {
-        Self {
-            router,
-            pending: Some(pending),
-        }
+        Self { router, pending: Some(pending) }
     }
 
     /// Answers one message.
@@ -89,8 +86,6 @@ impl Drop for Resolver {
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolver")
-            .field("is_pending", &self.pending.is_some())
-            .finish()
+        f.debug_struct("Resolver").field("is_pending", &self.pending.is_some()).finish()
     }
 }

@@ -33,13 +33,7 @@ pub(super) enum Retention {
 
 impl Retained {
     pub(super) fn new(messages_max: usize, bytes_max: usize) -> Self {
-        Self {
-            root: Node::default(),
-            messages: 0,
-            bytes: 0,
-            messages_max,
-            bytes_max,
-        }
+        Self { root: Node::default(), messages: 0, bytes: 0, messages_max, bytes_max }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -68,9 +62,8 @@ impl Retained {
         if messages > self.messages_max || bytes > self.bytes_max {
             return Retention::Full;
         }
-        let node = levels.fold(&mut self.root, |node, level| {
-            node.children.entry(level.into()).or_default()
-        });
+        let node = levels
+            .fold(&mut self.root, |node, level| node.children.entry(level.into()).or_default());
         node.message = Some(publication.clone());
         (self.messages, self.bytes) = (messages, bytes);
         Retention::Kept
@@ -90,10 +83,7 @@ impl Retained {
 
 impl Node {
     fn get(&self, mut levels: std::str::Split<'_, char>) -> Option<&Arc<Publication>> {
-        levels
-            .try_fold(self, |node, level| node.children.get(level))?
-            .message
-            .as_ref()
+        levels.try_fold(self, |node, level| node.children.get(level))?.message.as_ref()
     }
 
     fn take(&mut self, mut levels: std::str::Split<'_, char>) -> Option<Arc<Publication>> {

@@ -82,10 +82,8 @@ impl Router {
         subscriptions.for_each_match(publication.topic.as_str(), |leaf| {
             may_overlap |= !found.is_empty() || !leaf.groups.is_empty();
             found.extend(leaf.plain.iter());
-            let chosen = leaf
-                .groups
-                .iter()
-                .filter_map(|group| group.choose(|session| session.is_present()));
+            let chosen =
+                leaf.groups.iter().filter_map(|group| group.choose(|session| session.is_present()));
             found.extend(chosen);
         });
         // A session may stand in several leaves, or in a leaf and its groups: it gets one message.
@@ -125,12 +123,7 @@ impl Router {
         };
         let retain = publication.retain && retain_as_published;
         let identifiers = (!identifiers.is_empty()).then(|| identifiers.into_boxed_slice());
-        let delivery = Delivery {
-            publication,
-            qos,
-            retain,
-            identifiers,
-        };
+        let delivery = Delivery { publication, qos, retain, identifiers };
         match first.session.push(delivery, &self.limits) {
             Pushed::Queued(waker) => wakes.push(waker),
             Pushed::NotOwed => {}
@@ -162,11 +155,7 @@ impl Router {
             state.subscriptions.insert(filter.clone(), options);
             is_known
         };
-        let subscriber = Subscriber {
-            key: session.key,
-            session: session.clone(),
-            options,
-        };
+        let subscriber = Subscriber { key: session.key, session: session.clone(), options };
         self.subscriptions.write().insert(filter, subscriber);
         let wants_retained = match options.retain_handling {
             RetainHandling::SendOnSubscribe => true,

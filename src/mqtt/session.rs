@@ -82,11 +82,7 @@ pub(crate) struct SessionState {
 
 impl Session {
     pub(crate) fn new(key: u64, client_id: ClientId) -> Self {
-        Self {
-            key,
-            client_id,
-            state: Mutex::new(SessionState::default()),
-        }
+        Self { key, client_id, state: Mutex::new(SessionState::default()) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {
@@ -141,11 +137,7 @@ impl SessionState {
     /// The next message to send; QoS 1 and 2 only while fewer than `window` are under way.
     pub(crate) fn next(&mut self, window: usize) -> Option<Delivery> {
         let from_replay = !self.replay.is_empty();
-        let head = if from_replay {
-            self.replay.front()
-        } else {
-            self.queue.front()
-        }?;
+        let head = if from_replay { self.replay.front() } else { self.queue.front() }?;
         if head.qos != QoS::AtMostOnce && self.inflight.len() >= window {
             return None;
         }
@@ -176,8 +168,7 @@ impl SessionState {
     /// What an absent client is not owed: QoS 0.
     pub(crate) fn forget_qos0(&mut self) {
         self.replay = VecDeque::new();
-        self.queue
-            .retain(|delivery| delivery.qos != QoS::AtMostOnce);
+        self.queue.retain(|delivery| delivery.qos != QoS::AtMostOnce);
         self.queued_bytes = self.queue.iter().map(|d| d.publication.weight()).sum();
     }
 
@@ -201,8 +192,6 @@ impl SessionState {
     }
 
     pub(crate) fn is_served_by(&self, connection: u64) -> bool {
-        self.link
-            .as_ref()
-            .is_some_and(|link| link.connection == connection)
+        self.link.as_ref().is_some_and(|link| link.connection == connection)
     }
 }

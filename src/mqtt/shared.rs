@@ -24,9 +24,7 @@ impl<S> SharedGroup<S> {
         let turn = start.checked_rem(self.members.len())?;
         let (before, after) = self.members.split_at_checked(turn)?;
         let in_turn = || after.iter().chain(before);
-        in_turn()
-            .find(|member| is_present(&member.session))
-            .or_else(|| in_turn().next())
+        in_turn().find(|member| is_present(&member.session)).or_else(|| in_turn().next())
     }
 }
 
@@ -40,11 +38,7 @@ pub(crate) fn insert_member<S>(
         Some(group) => insert_or_replace(&mut group.members, subscriber),
         None => {
             let members = vec![subscriber];
-            groups.push(SharedGroup {
-                name: name.clone(),
-                members,
-                next: AtomicUsize::new(0),
-            });
+            groups.push(SharedGroup { name: name.clone(), members, next: AtomicUsize::new(0) });
             true
         }
     }

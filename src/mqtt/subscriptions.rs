@@ -51,10 +51,7 @@ pub(crate) fn insert_or_replace<S>(
     members: &mut Vec<Subscriber<S>>,
     subscriber: Subscriber<S>,
 ) -> bool {
-    match members
-        .iter_mut()
-        .find(|member| member.key == subscriber.key)
-    {
+    match members.iter_mut().find(|member| member.key == subscriber.key) {
         Some(member) => {
             *member = subscriber;
             false
@@ -68,10 +65,7 @@ pub(crate) fn insert_or_replace<S>(
 
 impl<S> Default for Leaf<S> {
     fn default() -> Self {
-        Self {
-            plain: Vec::new(),
-            groups: Vec::new(),
-        }
+        Self { plain: Vec::new(), groups: Vec::new() }
     }
 }
 
@@ -165,10 +159,7 @@ impl<S> Node<S> {
 
 impl<S> Default for SubscriptionTree<S> {
     fn default() -> Self {
-        Self {
-            root: Node::default(),
-            filters: 0,
-        }
+        Self { root: Node::default(), filters: 0 }
     }
 }
 
@@ -195,16 +186,14 @@ impl<S> SubscriptionTree<S> {
     /// Removes a session's subscription; `false` when there was none.
     pub fn remove(&mut self, filter: &TopicFilter, key: u64) -> bool {
         let mut removed = false;
-        self.root.prune(filter.as_str().split('/'), |leaf| {
-            match filter.share_name() {
-                None => {
-                    if let Some(at) = leaf.plain.iter().position(|member| member.key == key) {
-                        leaf.plain.swap_remove(at);
-                        removed = true;
-                    }
+        self.root.prune(filter.as_str().split('/'), |leaf| match filter.share_name() {
+            None => {
+                if let Some(at) = leaf.plain.iter().position(|member| member.key == key) {
+                    leaf.plain.swap_remove(at);
+                    removed = true;
                 }
-                Some(name) => removed = remove_member(&mut leaf.groups, name, key),
             }
+            Some(name) => removed = remove_member(&mut leaf.groups, name, key),
         });
         self.filters -= usize::from(removed);
         removed
@@ -213,8 +202,7 @@ impl<S> SubscriptionTree<S> {
     /// Hands each matching filter's subscriptions to `found`. Topics that begin with `$` are not
     /// matched by a wildcard in the first level (§4.7.2).
     pub fn for_each_match<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a Leaf<S>)) {
-        self.root
-            .visit(topic.split('/'), !topic.starts_with('$'), &mut found);
+        self.root.visit(topic.split('/'), !topic.starts_with('$'), &mut found);
     }
 }
 
@@ -228,10 +216,7 @@ mod tests {
         topic::{TopicLimits, matches},
     };
 
-    const LIMITS: TopicLimits = TopicLimits {
-        levels_max: 16,
-        bytes_max: 256,
-    };
+    const LIMITS: TopicLimits = TopicLimits { levels_max: 16, bytes_max: 256 };
 
     fn subscriber(key: u64) -> Subscriber<()> {
         let options = SubscriptionOptions {
@@ -241,11 +226,7 @@ mod tests {
             retain_handling: RetainHandling::SendOnSubscribe,
             identifier: None,
         };
-        Subscriber {
-            key,
-            session: (),
-            options,
-        }
+        Subscriber { key, session: (), options }
     }
 
     fn level() -> impl Strategy<Value = &'static str> {

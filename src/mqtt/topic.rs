@@ -50,11 +50,7 @@ impl TopicLimits {
                 _ => {}
             }
         }
-        if levels > self.levels_max {
-            Err(InvalidTopic::TooManyLevels)
-        } else {
-            Ok(())
-        }
+        if levels > self.levels_max { Err(InvalidTopic::TooManyLevels) } else { Ok(()) }
     }
 }
 
@@ -129,10 +125,7 @@ impl TopicFilter {
                 return Err(InvalidTopic::MisplacedWildcard);
             }
         }
-        Ok(Self {
-            text: filter.into(),
-            share,
-        })
+        Ok(Self { text: filter.into(), share })
     }
 
     /// The filter itself, without the share's name.
@@ -183,10 +176,7 @@ pub fn matches(filter: &str, topic: &str) -> bool {
 mod tests {
     use super::*;
 
-    const LIMITS: TopicLimits = TopicLimits {
-        levels_max: 8,
-        bytes_max: 64,
-    };
+    const LIMITS: TopicLimits = TopicLimits { levels_max: 8, bytes_max: 64 };
 
     #[test]
     fn names() {
@@ -206,29 +196,13 @@ mod tests {
 
     #[test]
     fn filters() {
-        for legal in [
-            "#",
-            "+",
-            "a/+/b",
-            "a/#",
-            "/#",
-            "+/+",
-            "$share/g/a/#",
-            "$share/g//",
-        ] {
+        for legal in ["#", "+", "a/+/b", "a/#", "/#", "+/+", "$share/g/a/#", "$share/g//"] {
             let filter = TopicFilter::new(legal, LIMITS).unwrap();
             assert_eq!(filter.to_string(), legal);
         }
-        for illegal in [
-            "a#",
-            "#/a",
-            "a/b+",
-            "++",
-            "$share/g",
-            "$share//a",
-            "$share/g/",
-            "$share/+/a",
-        ] {
+        for illegal in
+            ["a#", "#/a", "a/b+", "++", "$share/g", "$share//a", "$share/g/", "$share/+/a"]
+        {
             assert!(TopicFilter::new(illegal, LIMITS).is_err(), "{illegal}");
         }
     }
@@ -237,11 +211,7 @@ mod tests {
     fn matching_follows_the_specification_examples() {
         for (filter, topic, expected) in [
             ("sport/tennis/player1/#", "sport/tennis/player1", true),
-            (
-                "sport/tennis/player1/#",
-                "sport/tennis/player1/score/wimbledon",
-                true,
-            ),
+            ("sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon", true),
             ("sport/#", "sport", true),
             ("sport/tennis/+", "sport/tennis/player1/ranking", false),
             ("sport/+", "sport", false),

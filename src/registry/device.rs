@@ -122,11 +122,24 @@ impl Device {
     /// Whether its data is taken; a device that is being deleted counts as blocked.
     pub fn approval(&self) -> Approval {
         let state = self.state.lock();
-        if state.is_leaving {
-            Approval::Blocked
-        } else {
-            state.approval
-        }
+        if state.is_leaving { Approval::Blocked } else { state.approval }
+    }
+
+    pub fn name(&self) -> Option<String> {
+        self.state.lock().name.clone()
+    }
+
+    /// Whether it is as asked for, where something is asked for.
+    pub fn matches(
+        &self,
+        online: Option<bool>,
+        kind: Option<DeviceKind>,
+        approval: Option<Approval>,
+    ) -> bool {
+        let state = self.state.lock();
+        online.is_none_or(|online| state.online == online)
+            && kind.is_none_or(|kind| state.kind == kind)
+            && approval.is_none_or(|approval| state.approval == approval)
     }
 
     pub(super) fn presence_and_approval(&self) -> (bool, Approval) {
@@ -167,11 +180,7 @@ impl Device {
     }
 
     pub(super) fn adopt_sensor(&self, sensor: Arc<Sensor>) -> Arc<Sensor> {
-        self.sensors
-            .write()
-            .entry(sensor.name.clone())
-            .or_insert(sensor)
-            .clone()
+        self.sensors.write().entry(sensor.name.clone()).or_insert(sensor).clone()
     }
 
     /// `true`: it has to be put among the unsaved.
@@ -183,9 +192,7 @@ impl Device {
             state.last_heartbeat = state.last_heartbeat.max(Some(at));
         }
         state.facts.merge(&observation.report.facts);
-        state
-            .last_report
-            .merge(observation.report, observation.samples, at);
+        state.last_report.merge(observation.report, observation.samples, at);
         !std::mem::replace(&mut state.is_unsaved, true)
     }
 
@@ -227,9 +234,7 @@ impl Device {
             row.last_seen = row.last_seen.max(Some(at));
             last_report.merge(report, Vec::new(), at);
         }
-        row.last_report = last_report
-            .json()
-            .and_then(|r| serde_json::to_string(&r).ok());
+        row.last_report = last_report.json().and_then(|r| serde_json::to_string(&r).ok());
         row
     }
 
@@ -248,9 +253,7 @@ impl Device {
 
     /// `true`: nobody speaks for it any more.
     pub(super) fn unbind(&self, connection: u64) -> bool {
-        let _ = self
-            .bound_to
-            .compare_exchange(connection, 0, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.bound_to.compare_exchange(connection, 0, Ordering::Relaxed, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.bindings = state.bindings.saturating_sub(1);
         state.bindings == 0

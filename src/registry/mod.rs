@@ -145,21 +145,13 @@ impl Registry {
 
     /// Registers a stored device; the one that is there already wins.
     pub fn adopt_device(&self, device: Arc<Device>) -> Arc<Device> {
-        self.devices
-            .write()
-            .entry(device.key.clone())
-            .or_insert(device)
-            .clone()
+        self.devices.write().entry(device.key.clone()).or_insert(device).clone()
     }
 
     /// Registers a stored sensor of a device; the one that is there already wins.
     pub fn adopt_sensor(&self, device: &Device, sensor: Arc<Sensor>) -> Arc<Sensor> {
         let sensor = device.adopt_sensor(sensor);
-        self.sensors
-            .write()
-            .entry(sensor.id)
-            .or_insert(sensor)
-            .clone()
+        self.sensors.write().entry(sensor.id).or_insert(sensor).clone()
     }
 
     /// Takes a deleted device out.

@@ -73,11 +73,7 @@ impl Presence {
     /// A message of the device has come.
     pub(super) fn seen(&mut self, device: &Arc<Device>, connection: Option<u64>, at: Timestamp) {
         if device.set_online(true) {
-            self.changes.push(PresenceChange {
-                device: device.clone(),
-                online: true,
-                at,
-            });
+            self.changes.push(PresenceChange { device: device.clone(), online: true, at });
         }
         let Some(connection) = connection else { return };
         match self.bound.get_mut(&connection) {
@@ -98,8 +94,7 @@ impl Presence {
     }
 
     pub(super) fn is_time_to_look_for_silence(&self, now: Timestamp) -> bool {
-        self.looked_for_silence_at
-            .is_none_or(|at| now >= after(at, SILENCE_INTERVAL))
+        self.looked_for_silence_at.is_none_or(|at| now >= after(at, SILENCE_INTERVAL))
     }
 
     pub(super) fn look_for_silence<'a>(
@@ -111,11 +106,7 @@ impl Presence {
         let limit = now.plus_micros(-silence);
         for device in devices.filter(|device| device.is_silent_since(limit)) {
             device.set_online(false);
-            let change = PresenceChange {
-                device: device.clone(),
-                online: false,
-                at: now,
-            };
+            let change = PresenceChange { device: device.clone(), online: false, at: now };
             self.changes.push(change);
         }
         self.looked_for_silence_at = Some(now);
@@ -132,11 +123,7 @@ impl Presence {
             }
             if device.set_online(false) {
                 let device = device.clone();
-                changes.push(PresenceChange {
-                    device,
-                    online: false,
-                    at: *offline_at,
-                });
+                changes.push(PresenceChange { device, online: false, at: *offline_at });
             }
             false
         });

@@ -29,11 +29,7 @@ pub(super) struct LastReport {
 
 impl LastReport {
     pub(super) fn new(stored: Option<String>) -> Self {
-        Self {
-            stored,
-            report: Map::new(),
-            latest: None,
-        }
+        Self { stored, report: Map::new(), latest: None }
     }
 
     pub(super) fn merge(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    store::{SensorRow, StoredReading},
+    store::{SensorEdit, SensorRow, StoredReading},
     telemetry::{DeviceKey, Reading, SensorId, SensorName, Timestamp},
 };
 
@@ -42,9 +42,7 @@ struct Live {
 impl Sensor {
     /// A sensor as the store has it, not registered by this.
     pub fn new(device: DeviceKey, row: SensorRow) -> Self {
-        let last_received = row
-            .newest
-            .map_or(Timestamp::MIN, |newest| newest.received_at);
+        let last_received = row.newest.map_or(Timestamp::MIN, |newest| newest.received_at);
         Self {
             id: row.id,
             name: row.name,
@@ -58,10 +56,7 @@ impl Sensor {
                 max: row.max,
                 active: row.active,
             }),
-            live: Mutex::new(Live {
-                newest: row.newest,
-                last_received,
-            }),
+            live: Mutex::new(Live { newest: row.newest, last_received }),
         }
     }
 
@@ -69,8 +64,12 @@ impl Sensor {
         self.settings.read().clone()
     }
 
-    pub fn set_settings(&self, settings: SensorSettings) {
-        *self.settings.write() = settings;
+    /// Takes over what somebody has edited and the store has taken.
+    pub fn apply(&self, edit: SensorEdit) {
+        let SensorEdit { display_name, kind, unit, location, min, max, active } = edit;
+        let unit = unit.map(Arc::from);
+        *self.settings.write() =
+            SensorSettings { display_name, kind, unit, location, min, max, active };
     }
 
     /// Runs `look` on the settings without copying them.
@@ -80,10 +79,7 @@ impl Sensor {
 
     /// Sets the unit where there is none.
     pub fn learn_unit(&self, unit: &str) {
-        self.settings
-            .write()
-            .unit
-            .get_or_insert_with(|| unit.into());
+        self.settings.write().unit.get_or_insert_with(|| unit.into());
     }
 
     /// A time of receipt for a reading, later than any given before for this sensor.
@@ -97,10 +93,7 @@ impl Sensor {
     /// Takes a reading as the newest, if its event time is.
     pub fn adopt(&self, reading: StoredReading) {
         let mut live = self.live.lock();
-        if live
-            .newest
-            .is_none_or(|newest| newest.event_time <= reading.event_time)
-        {
+        if live.newest.is_none_or(|newest| newest.event_time <= reading.event_time) {
             live.newest = Some(reading);
         }
     }

@@ -59,10 +59,7 @@ impl Store {
             .order_by_asc(entity::sensor::Column::Id)
             .all(&self.readers)
             .await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| sensor_row(row, &mut newest))
-            .collect())
+        Ok(rows.into_iter().filter_map(|row| sensor_row(row, &mut newest)).collect())
     }
 
     /// Registers a device by hand.
@@ -83,9 +80,7 @@ impl Store {
             version: Set(1),
             ..Default::default()
         };
-        let inserted = entity::device::Entity::insert(model)
-            .exec(&write.transaction)
-            .await;
+        let inserted = entity::device::Entity::insert(model).exec(&write.transaction).await;
         let id = inserted
             .map_err(|error| match StoreError::from(error) {
                 StoreError::Exists(_) => StoreError::Exists("a device of that id"),
@@ -174,11 +169,7 @@ impl Store {
                     DELETE_READINGS,
                     [sensor.0.into(), sensor.0.into(), DELETE_CHUNK.into()],
                 );
-                let deleted = write
-                    .transaction
-                    .execute_raw(statement)
-                    .await?
-                    .rows_affected();
+                let deleted = write.transaction.execute_raw(statement).await?.rows_affected();
                 write.commit().await?;
                 if deleted < DELETE_CHUNK {
                     break;
@@ -192,9 +183,7 @@ impl Store {
             write.commit().await?;
         }
         let write = self.begin().await?;
-        entity::device::Entity::delete_by_id(id.0)
-            .exec(&write.transaction)
-            .await?;
+        entity::device::Entity::delete_by_id(id.0).exec(&write.transaction).await?;
         write.commit().await
     }
 }
@@ -202,10 +191,7 @@ impl Store {
 /// A row that some other program made illegal is left out, and said so.
 fn device_row(row: entity::device::Model) -> Option<DeviceRow> {
     let Ok(key) = DeviceKey::new(&row.key) else {
-        tracing::warn!(
-            key = row.key,
-            "a stored device has an illegal id and is left out"
-        );
+        tracing::warn!(key = row.key, "a stored device has an illegal id and is left out");
         return None;
     };
     let location = row.latitude.zip(row.longitude);
@@ -238,10 +224,7 @@ fn sensor_row(
     newest: &mut HashMap<SensorId, StoredReading>,
 ) -> Option<SensorRow> {
     let Ok(name) = SensorName::in_topic(&row.name) else {
-        tracing::warn!(
-            name = row.name,
-            "a stored sensor has an illegal name and is left out"
-        );
+        tracing::warn!(name = row.name, "a stored sensor has an illegal name and is left out");
         return None;
     };
     let id = SensorId(row.id);

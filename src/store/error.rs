@@ -3,10 +3,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("can't open the database {path}")]
-    Open {
-        path: String,
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Open { path: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("another Brooklet has {path} open")]
     InUse { path: String },
     #[error(

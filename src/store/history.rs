@@ -64,11 +64,8 @@ impl Store {
         let mut streams = Vec::with_capacity(query.sensors.len());
         let mut heads = BinaryHeap::new();
         for (at, sensor) in query.sensors.iter().enumerate() {
-            let mut stream = Stream {
-                sensor: *sensor,
-                buffer: VecDeque::new(),
-                is_exhausted: false,
-            };
+            let mut stream =
+                Stream { sensor: *sensor, buffer: VecDeque::new(), is_exhausted: false };
             self.fill(&mut stream, query, None, fetch).await?;
             if let Some(head) = stream.buffer.front() {
                 heads.push(Reverse((rank(head, query.order), at)));
@@ -87,8 +84,7 @@ impl Store {
                 continue;
             };
             if stream.buffer.is_empty() {
-                self.fill(stream, query, Some(reading.event_time), fetch)
-                    .await?;
+                self.fill(stream, query, Some(reading.event_time), fetch).await?;
             }
             if let Some(head) = stream.buffer.front() {
                 heads.push(Reverse((rank(head, query.order), at)));
@@ -114,9 +110,7 @@ impl Store {
         if stream.is_exhausted {
             return Ok(());
         }
-        let rows = select(stream.sensor, query, last, count)
-            .all(&self.readers)
-            .await?;
+        let rows = select(stream.sensor, query, last, count).all(&self.readers).await?;
         stream.is_exhausted = (rows.len() as u64) < count;
         stream.buffer.extend(rows.into_iter().map(reading));
         Ok(())

@@ -46,9 +46,7 @@ impl Store {
         let sql = "SELECT DISTINCT client_id FROM mqtt_inbound";
         let statement = Statement::from_string(DatabaseBackend::Sqlite, sql);
         let rows = self.readers.query_all_raw(statement).await?;
-        rows.iter()
-            .map(|row| Ok(row.try_get("", "client_id")?))
-            .collect()
+        rows.iter().map(|row| Ok(row.try_get("", "client_id")?)).collect()
     }
 }
 

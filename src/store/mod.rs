@@ -61,10 +61,7 @@ impl Store {
             ..TransactionOptions::default()
         };
         let transaction = self.seldom.begin_with_options(options).await?;
-        Ok(SeldomWrite {
-            transaction,
-            _gate: gate,
-        })
+        Ok(SeldomWrite { transaction, _gate: gate })
     }
 }
 

@@ -36,16 +36,11 @@ impl Store {
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
         let shown = settings.path.display().to_string();
         let lock = lock(&settings.path)?;
-        let opened = |error: DbErr| StoreError::Open {
-            path: shown.clone(),
-            source: error.into(),
-        };
+        let opened = |error: DbErr| StoreError::Open { path: shown.clone(), source: error.into() };
         let seldom = connect(settings, 1, false).await.map_err(opened)?;
         refuse_newer(&seldom).await?;
         Migrator::up(&seldom, None).await.map_err(opened)?;
-        let readers = connect(settings, settings.readers.max(1), true)
-            .await
-            .map_err(opened)?;
+        let readers = connect(settings, settings.readers.max(1), true).await.map_err(opened)?;
         Ok(Self {
             readers,
             seldom,
@@ -69,10 +64,7 @@ impl Store {
 
     /// Writes the log back into the file and closes the connections. The writer is gone by then.
     pub async fn close(self) {
-        let checkpoint = self
-            .seldom
-            .execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)")
-            .await;
+        let checkpoint = self.seldom.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
         if let Err(error) = checkpoint {
             tracing::warn!(%error, "the write-ahead log was not written back");
         }
@@ -89,25 +81,18 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         path: path.display().to_string(),
         source: error.into(),
     };
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(failed)?;
     }
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(lock_path);
+    let file = File::options().create(true).truncate(false).write(true).open(lock_path);
     let file = file.map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
-            path: path.display().to_string(),
-        }),
+        Err(TryLockError::WouldBlock) => {
+            Err(StoreError::InUse { path: path.display().to_string() })
+        }
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
@@ -118,10 +103,7 @@ async fn connect(
     read_only: bool,
 ) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new("sqlite::memory:");
-    options
-        .sqlx_logging(false)
-        .max_connections(connections)
-        .min_connections(1);
+    options.sqlx_logging(false).max_connections(connections).min_connections(1);
     options.acquire_timeout(Duration::from_secs(10));
     let path = settings.path.clone();
     let busy_timeout = settings.busy_timeout;
@@ -147,10 +129,8 @@ async fn refuse_newer(connection: &DatabaseConnection) -> Result<(), StoreError>
     let Ok(rows) = connection.query_all_raw(statement).await else {
         return Ok(());
     };
-    let known: Vec<String> = Migrator::migrations()
-        .iter()
-        .map(|migration| migration.name().to_owned())
-        .collect();
+    let known: Vec<String> =
+        Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
     for row in rows {
         let version: String = row.try_get("", "version")?;
         if !known.contains(&version) {

@@ -29,9 +29,7 @@ impl Store {
     /// # Errors
     /// As above.
     pub async fn quarantined(&self, id: i64) -> Result<Option<QuarantineRow>, StoreError> {
-        let found = entity::quarantine::Entity::find_by_id(id)
-            .one(&self.readers)
-            .await?;
+        let found = entity::quarantine::Entity::find_by_id(id).one(&self.readers).await?;
         Ok(found.map(row))
     }
 
@@ -41,9 +39,7 @@ impl Store {
     /// As above.
     pub async fn delete_quarantined(&self, id: i64) -> Result<bool, StoreError> {
         let write = self.begin().await?;
-        let deleted = entity::quarantine::Entity::delete_by_id(id)
-            .exec(&write.transaction)
-            .await?;
+        let deleted = entity::quarantine::Entity::delete_by_id(id).exec(&write.transaction).await?;
         write.commit().await?;
         Ok(deleted.rows_affected > 0)
     }
@@ -80,10 +76,7 @@ impl Store {
             return Ok((0, 0));
         };
         let (entries, bytes): (i64, i64) = (row.try_get("", "entries")?, row.try_get("", "bytes")?);
-        Ok((
-            u64::try_from(entries).unwrap_or(0),
-            u64::try_from(bytes).unwrap_or(0),
-        ))
+        Ok((u64::try_from(entries).unwrap_or(0), u64::try_from(bytes).unwrap_or(0)))
     }
 }
 

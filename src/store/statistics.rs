@@ -94,10 +94,7 @@ impl Store {
         let last = self.edge(LAST, query).await?;
         let shift = first.map_or(0.0, |(_, value)| value);
         let whole = self.sums(query, shift, 0).await?;
-        let whole = whole
-            .first()
-            .map(|sums| sums.statistics(shift))
-            .unwrap_or_default();
+        let whole = whole.first().map(|sums| sums.statistics(shift)).unwrap_or_default();
         let series = match query.bucket {
             None => Vec::new(),
             Some(bucket) => self
@@ -111,12 +108,7 @@ impl Store {
                 })
                 .collect(),
         };
-        Ok(SensorStatistics {
-            whole,
-            first,
-            last,
-            series,
-        })
+        Ok(SensorStatistics { whole, first, last, series })
     }
 
     async fn sums(
@@ -133,9 +125,7 @@ impl Store {
             bucket.into(),
         ];
         let statement = Statement::from_sql_and_values(DatabaseBackend::Sqlite, SUMS, values);
-        Ok(Sums::find_by_statement(statement)
-            .all(&self.readers)
-            .await?)
+        Ok(Sums::find_by_statement(statement).all(&self.readers).await?)
     }
 
     async fn edge(
@@ -143,19 +133,13 @@ impl Store {
         sql: &str,
         query: StatisticsQuery,
     ) -> Result<Option<(Timestamp, f64)>, StoreError> {
-        let values: [Value; 3] = [
-            query.sensor.0.into(),
-            query.from.as_micros().into(),
-            query.to.as_micros().into(),
-        ];
+        let values: [Value; 3] =
+            [query.sensor.0.into(), query.from.as_micros().into(), query.to.as_micros().into()];
         let statement = Statement::from_sql_and_values(DatabaseBackend::Sqlite, sql, values);
         let found = self.readers.query_one_raw(statement).await?;
         let Some(row) = found else { return Ok(None) };
         let valued = Valued::from_query_result(&row, "")?;
-        Ok(Some((
-            Timestamp::from_micros(valued.event_time),
-            valued.value,
-        )))
+        Ok(Some((Timestamp::from_micros(valued.event_time), valued.value)))
     }
 }
 

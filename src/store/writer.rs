@@ -67,11 +67,7 @@ impl Writer {
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(Self {
-            connection,
-            gate,
-            quarantine: None,
-        })
+        Ok(Self { connection, gate, quarantine: None })
     }
 
     /// Runs `work` in a transaction and commits it to disk; rolls back when it fails. Blocks.
@@ -83,13 +79,8 @@ impl Writer {
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let _gate = self.gate.blocking_lock();
-        let inner = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut transaction = Transaction {
-            inner,
-            quarantine: self.quarantine,
-        };
+        let inner = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut transaction = Transaction { inner, quarantine: self.quarantine };
         let result = work(&mut transaction)?;
         let quarantine = transaction.quarantine;
         transaction.inner.commit()?;
@@ -136,11 +127,7 @@ impl Transaction<'_> {
             .inner
             .prepare_cached("SELECT value FROM reading WHERE sensor_id = ?1 AND event_time = ?2")?
             .query_row(params![sensor.0, event_time.as_micros()], |row| row.get(0))?;
-        if stored == value {
-            Ok(Appended::Duplicate)
-        } else {
-            Ok(Appended::Conflict { stored })
-        }
+        if stored == value { Ok(Appended::Duplicate) } else { Ok(Appended::Conflict { stored }) }
     }
 
     /// Keeps the time that a device gave and that was replaced by ours.
@@ -158,11 +145,7 @@ impl Transaction<'_> {
                 "INSERT INTO reading_claimed_time (sensor_id, event_time, claimed) \
                  VALUES (?1, ?2, ?3) ON CONFLICT (sensor_id, event_time) DO NOTHING",
             )?
-            .execute(params![
-                sensor.0,
-                event_time.as_micros(),
-                claimed.as_micros()
-            ])?;
+            .execute(params![sensor.0, event_time.as_micros(), claimed.as_micros()])?;
         Ok(())
     }
 
@@ -212,9 +195,7 @@ impl Transaction<'_> {
         let id = self
             .inner
             .prepare_cached("SELECT id FROM sensor WHERE device_id = ?1 AND name = ?2")?
-            .query_row(params![sensor.device.0, sensor.name.as_str()], |row| {
-                row.get(0)
-            })?;
+            .query_row(params![sensor.device.0, sensor.name.as_str()], |row| row.get(0))?;
         Ok(SensorId(id))
     }
 
@@ -303,12 +284,7 @@ impl Transaction<'_> {
         let counted = self.inner.query_row(
             "SELECT count(*), coalesce(sum(length(payload)), 0) FROM quarantine",
             [],
-            |row| {
-                Ok(QuarantineUse {
-                    entries: row.get(0)?,
-                    bytes: row.get(1)?,
-                })
-            },
+            |row| Ok(QuarantineUse { entries: row.get(0)?, bytes: row.get(1)? }),
         )?;
         Ok(counted)
     }
@@ -397,12 +373,7 @@ impl Transaction<'_> {
                  VALUES (?1, ?2, ?3, ?4) ON CONFLICT (client_id, packet_id) DO UPDATE SET \
                  payload_hash = excluded.payload_hash, stored_at = excluded.stored_at",
             )?
-            .execute(params![
-                client_id,
-                packet_id,
-                &payload_hash[..],
-                at.as_micros()
-            ])?;
+            .execute(params![client_id, packet_id, &payload_hash[..], at.as_micros()])?;
         Ok(())
     }
 

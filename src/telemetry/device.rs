@@ -81,9 +81,6 @@ impl Location {
     /// `None` outside the ranges.
     pub fn new(latitude: f64, longitude: f64) -> Option<Self> {
         let is_legal = (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude);
-        is_legal.then_some(Self {
-            latitude,
-            longitude,
-        })
+        is_legal.then_some(Self { latitude, longitude })
     }
 }

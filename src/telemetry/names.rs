@@ -70,11 +70,7 @@ impl DeviceKey {
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
             && text != "."
             && text != "..";
-        if legal {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidName::Device)
-        }
+        if legal { Ok(Self(text.into())) } else { Err(InvalidName::Device) }
     }
 }
 
@@ -86,15 +82,9 @@ impl SensorName {
     pub fn in_payload(text: &str) -> Result<Self, InvalidName> {
         let mut bytes = text.bytes();
         let legal = text.len() <= 50
-            && bytes
-                .next()
-                .is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
+            && bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
             && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if legal {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidName::Sensor)
-        }
+        if legal { Ok(Self(text.into())) } else { Err(InvalidName::Sensor) }
     }
 
     /// A name captured from a topic: `[A-Za-z0-9._-]{1,50}` (OEI-MS numbers its sensors).
@@ -103,14 +93,8 @@ impl SensorName {
     /// [`InvalidName::SensorInTopic`] otherwise.
     pub fn in_topic(text: &str) -> Result<Self, InvalidName> {
         let legal = (1..=50).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if legal {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidName::SensorInTopic)
-        }
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if legal { Ok(Self(text.into())) } else { Err(InvalidName::SensorInTopic) }
     }
 }
 

@@ -23,13 +23,7 @@ impl Report {
 impl DeviceFacts {
     /// Takes over what `newer` says; what it leaves unsaid stays.
     pub fn merge(&mut self, newer: &Self) {
-        let Self {
-            status,
-            firmware,
-            ip,
-            uptime_seconds,
-            location,
-        } = newer;
+        let Self { status, firmware, ip, uptime_seconds, location } = newer;
         take_over(&mut self.status, status);
         take_over(&mut self.firmware, firmware);
         take_over(&mut self.ip, ip);

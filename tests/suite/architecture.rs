@@ -69,21 +69,13 @@ fn source_files() -> Vec<PathBuf> {
         }
     }
     let mut found = Vec::new();
-    walk(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        &mut found,
-    );
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
     found
 }
 
 fn below_src(path: &Path) -> String {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    path.strip_prefix(src)
-        .unwrap()
-        .with_extension("")
-        .to_str()
-        .unwrap()
-        .replace('\\', "/")
+    path.strip_prefix(src).unwrap().with_extension("").to_str().unwrap().replace('\\', "/")
 }
 
 fn room_of(below_src: &str) -> &str {
@@ -91,10 +83,7 @@ fn room_of(below_src: &str) -> &str {
 }
 
 fn floor(room: &str) -> Option<u8> {
-    FLOORS
-        .iter()
-        .find(|(name, _)| *name == room)
-        .map(|(_, floor)| *floor)
+    FLOORS.iter().find(|(name, _)| *name == room).map(|(_, floor)| *floor)
 }
 
 /// Every identifier of a file in order, `::` kept as a marker, attributes and macro bodies included,
@@ -105,9 +94,7 @@ fn words(path: &Path) -> Vec<String> {
     file.items.retain(|item| match item {
         syn::Item::Mod(module) => !module.attrs.iter().any(|attribute| {
             attribute.path().is_ident("cfg")
-                && attribute
-                    .parse_args::<syn::Ident>()
-                    .is_ok_and(|word| word == "test")
+                && attribute.parse_args::<syn::Ident>().is_ok_and(|word| word == "test")
         }),
         _ => true,
     });
@@ -181,10 +168,7 @@ fn every_room_has_a_floor() {
     for path in source_files() {
         let below = below_src(&path);
         if below != "lib" {
-            assert!(
-                floor(room_of(&below)).is_some(),
-                "src/{below}.rs stands in no room"
-            );
+            assert!(floor(room_of(&below)).is_some(), "src/{below}.rs stands in no room");
         }
     }
 }
@@ -221,10 +205,7 @@ fn words_stand_where_they_belong() {
         for (word, homes) in WORD_ONLY_IN {
             let is_home = homes.iter().any(|home| below.starts_with(home));
             let is_path = |at: usize| words.get(at + 1).is_some_and(|next| next == ":");
-            let stands = words
-                .iter()
-                .enumerate()
-                .any(|(at, found)| found == word && is_path(at));
+            let stands = words.iter().enumerate().any(|(at, found)| found == word && is_path(at));
             if !is_home && stands {
                 wrong.push(format!("src/{below}.rs mentions {word}"));
             }
@@ -254,12 +235,7 @@ fn words_stand_where_they_belong() {
 fn files_stay_readable() {
     let mut lengths: Vec<(usize, String)> = source_files()
         .iter()
-        .map(|path| {
-            (
-                fs::read_to_string(path).unwrap().lines().count(),
-                below_src(path),
-            )
-        })
+        .map(|path| (fs::read_to_string(path).unwrap().lines().count(), below_src(path)))
         .collect();
     lengths.sort();
     let too_long: Vec<_> = lengths.iter().filter(|(lines, _)| *lines > 500).collect();

@@ -27,9 +27,7 @@ pub(super) fn decode(value: Value, context: &MessageContext<'_>) -> Result<Decod
                 if let Err(rejection) = read {
                     let place = format!("[{at}]");
                     let Rejection { reason, detail, .. } = rejection;
-                    decoded
-                        .rejections
-                        .push(Rejection::of_sensor(&place, reason, detail));
+                    decoded.rejections.push(Rejection::of_sensor(&place, reason, detail));
                 }
             }
         }

@@ -32,9 +32,7 @@ pub(super) fn decode(
     let sensor = SensorName::in_payload("temperature");
     let unit = Unit::new("°C").ok().flatten();
     if let Ok(sensor) = sensor {
-        decoded
-            .readings
-            .push(sample(sensor, value, time, Quality::Good, unit));
+        decoded.readings.push(sample(sensor, value, time, Quality::Good, unit));
     }
     facts::take(object, &mut decoded);
     Ok(decoded)

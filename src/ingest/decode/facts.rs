@@ -27,10 +27,7 @@ pub(super) fn read(object: &Map<String, Value>) -> DeviceFacts {
         .find_map(|name| object.get(*name)?.as_f64());
     DeviceFacts {
         status: text(object, &["status", "device_status", "state"]),
-        firmware: text(
-            object,
-            &["fwVersion", "firmware", "fw_version", "firmware_version"],
-        ),
+        firmware: text(object, &["fwVersion", "firmware", "fw_version", "firmware_version"]),
         ip: text(object, &["ip_address", "ip", "ipAddress"]),
         uptime_seconds: uptime.map(|seconds| seconds as i64),
         location: None,
@@ -47,10 +44,7 @@ pub(super) fn take(mut said: Map<String, Value>, decoded: &mut Decoded) {
     match said.remove("status") {
         Some(Value::Object(status)) => take_status(status, decoded),
         Some(Value::String(status)) => {
-            decoded
-                .report
-                .status
-                .insert("status".to_owned(), Value::String(status));
+            decoded.report.status.insert("status".to_owned(), Value::String(status));
         }
         Some(other) => {
             said.insert("status".to_owned(), other);
@@ -72,19 +66,14 @@ pub(super) fn take_status(mut status: Map<String, Value>, decoded: &mut Decoded)
 
 fn take_location(location: &Value, said: &mut Map<String, Value>, decoded: &mut Decoded) {
     let coordinate = |names: [&str; 2]| {
-        names
-            .iter()
-            .find_map(|name| location.get(*name))
-            .and_then(Value::as_f64)
+        names.iter().find_map(|name| location.get(*name)).and_then(Value::as_f64)
     };
     match location {
         Value::Null => {}
         Value::Object(_) => {
             let latitude = coordinate(["latitude", "lat"]);
             let longitude = coordinate(["longitude", "lon"]).or(coordinate(["lng", "long"]));
-            let place = latitude
-                .zip(longitude)
-                .and_then(|(a, o)| Location::new(a, o));
+            let place = latitude.zip(longitude).and_then(|(a, o)| Location::new(a, o));
             if place.is_none() {
                 decoded.rejections.push(Rejection::of_sensor(
                     "location",

@@ -35,9 +35,7 @@ pub(super) fn values(object: Map<String, Value>, time: ClaimedTime, decoded: &mu
         };
         match SensorName::in_payload(&name) {
             Ok(sensor) => {
-                decoded
-                    .readings
-                    .push(sample(sensor, value, time, Quality::Good, None));
+                decoded.readings.push(sample(sensor, value, time, Quality::Good, None));
             }
             Err(error) => {
                 let rejection =

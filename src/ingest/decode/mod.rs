@@ -80,14 +80,8 @@ pub fn decode(payload: &[u8], context: &MessageContext<'_>) -> Result<Decoded, R
 /// One rejection for a message of which every reading was refused.
 pub(crate) fn joined(rejections: &[Rejection]) -> Rejection {
     const SHOWN: usize = 10;
-    let reason = rejections
-        .first()
-        .map_or(RejectionReason::Empty, |first| first.reason);
-    let mut detail: Vec<String> = rejections
-        .iter()
-        .take(SHOWN)
-        .map(ToString::to_string)
-        .collect();
+    let reason = rejections.first().map_or(RejectionReason::Empty, |first| first.reason);
+    let mut detail: Vec<String> = rejections.iter().take(SHOWN).map(ToString::to_string).collect();
     if rejections.len() > SHOWN {
         detail.push(format!("and {} more", rejections.len() - SHOWN));
     }
@@ -149,16 +143,10 @@ fn parse(payload: &[u8]) -> Result<(Value, Repairs), Rejection> {
         return Ok((value, repairs));
     }
     if payload.is_empty() {
-        return Err(Rejection::of_message(
-            RejectionReason::Empty,
-            "the payload is empty",
-        ));
+        return Err(Rejection::of_message(RejectionReason::Empty, "the payload is empty"));
     }
     if let Err(error) = std::str::from_utf8(payload) {
-        let detail = format!(
-            "the payload is not UTF-8 from byte {} on",
-            error.valid_up_to()
-        );
+        let detail = format!("the payload is not UTF-8 from byte {} on", error.valid_up_to());
         return Err(Rejection::of_message(RejectionReason::NotUtf8, detail));
     }
     Err(Rejection::of_message(
@@ -172,10 +160,7 @@ fn take_time(
     object: &mut Map<String, Value>,
     context: &MessageContext<'_>,
 ) -> Result<ClaimedTime, Rejection> {
-    let given = ["timestamp", "ts"]
-        .iter()
-        .filter_map(|name| object.remove(*name))
-        .next();
+    let given = ["timestamp", "ts"].iter().filter_map(|name| object.remove(*name)).next();
     match given {
         None | Some(Value::Null) => Ok(ClaimedTime::Absent),
         Some(value) => claimed(&value, context)

@@ -25,18 +25,13 @@ pub(super) fn decode(
     decoded.report.reported_at = super::reported_at(time);
     let entries = entries(object.remove("sensors"))?;
     if entries.len() > SAMPLES_MAX {
-        let detail = format!(
-            "{} sensors; at most {SAMPLES_MAX} in one message",
-            entries.len()
-        );
+        let detail = format!("{} sensors; at most {SAMPLES_MAX} in one message", entries.len());
         return Err(Rejection::of_message(RejectionReason::TooMany, detail));
     }
     decoded.readings.reserve(entries.len());
     let mut seen = HashSet::new();
     for (at, (name, entry)) in entries.iter().enumerate() {
-        let name = name
-            .as_deref()
-            .or_else(|| entry.get("sensor_name")?.as_str());
+        let name = name.as_deref().or_else(|| entry.get("sensor_name")?.as_str());
         match read_entry(at, name, entry, time, context) {
             Ok(sample) if seen.insert((sample.sensor.clone(), sample.time_key())) => {
                 decoded.readings.push(sample);
@@ -58,17 +53,13 @@ pub(super) fn decode(
 fn entries(sensors: Option<Value>) -> Result<Vec<(Option<String>, Value)>, Rejection> {
     match sensors {
         Some(Value::Array(list)) => Ok(list.into_iter().map(|entry| (None, entry)).collect()),
-        Some(Value::Object(by_name)) => Ok(by_name
-            .into_iter()
-            .map(|(name, entry)| (Some(name), entry))
-            .collect()),
+        Some(Value::Object(by_name)) => {
+            Ok(by_name.into_iter().map(|(name, entry)| (Some(name), entry)).collect())
+        }
         None => Ok(Vec::new()),
         Some(other) => Err(Rejection::of_message(
             RejectionReason::Shape,
-            format!(
-                "sensors is {}, where a list of objects is expected",
-                kind_of(&other)
-            ),
+            format!("sensors is {}, where a list of objects is expected", kind_of(&other)),
         )),
     }
 }
@@ -88,21 +79,13 @@ fn read_entry(
     let sensor = SensorName::in_payload(name)
         .map_err(|error| Rejection::of_sensor(name, RejectionReason::Name, error.to_string()))?;
     // A sensor given by name alone, as in {"sensors": {"temperature": 25.5}}.
-    let given = if entry.is_object() {
-        entry.get("value")
-    } else {
-        Some(entry)
-    };
+    let given = if entry.is_object() { entry.get("value") } else { Some(entry) };
     let value = match given {
         Some(Value::Null) => None,
         Some(value) => measurement(value).ok_or_else(|| not_a_measurement(name, value))?,
         None => {
             let detail = "it has no value, a number";
-            return Err(Rejection::of_sensor(
-                name,
-                RejectionReason::ValueType,
-                detail,
-            ));
+            return Err(Rejection::of_sensor(name, RejectionReason::ValueType, detail));
         }
     };
     let (unit, quality) = annotations(name, entry.get("unit"), entry.get("quality"))?;

@@ -39,31 +39,18 @@ pub(super) fn sample(
     quality: Quality,
     unit: Option<Unit>,
 ) -> Sample {
-    let by_value = if value.is_none() {
-        Quality::Bad
-    } else {
-        Quality::Good
-    };
+    let by_value = if value.is_none() { Quality::Bad } else { Quality::Good };
     let by_time = match time {
         ClaimedTime::Implausible(_) => Quality::Uncertain,
         ClaimedTime::Plausible(_) | ClaimedTime::Absent => Quality::Good,
     };
-    Sample {
-        sensor,
-        value,
-        quality: quality.worst(by_value).worst(by_time),
-        unit,
-        time,
-    }
+    Sample { sensor, value, quality: quality.worst(by_value).worst(by_time), unit, time }
 }
 
 pub(super) fn not_a_measurement(sensor: &str, value: &Value) -> Rejection {
     let mut shown = value.to_string();
     shown.truncate(shown.floor_char_boundary(60));
-    let detail = format!(
-        "the value is {} ({shown}), where a number is expected",
-        kind_of(value)
-    );
+    let detail = format!("the value is {} ({shown}), where a number is expected", kind_of(value));
     Rejection::of_sensor(sensor, RejectionReason::ValueType, detail)
 }
 
@@ -86,21 +73,13 @@ pub(super) fn annotations(
     let quality = match quality {
         None | Some(Value::Null) => Quality::Good,
         Some(Value::String(text)) => {
-            text.parse()
-                .map_err(|error: crate::telemetry::InvalidQuality| {
-                    Rejection::of_sensor(sensor, RejectionReason::Quality, error.to_string())
-                })?
+            text.parse().map_err(|error: crate::telemetry::InvalidQuality| {
+                Rejection::of_sensor(sensor, RejectionReason::Quality, error.to_string())
+            })?
         }
         Some(other) => {
-            let detail = format!(
-                "the quality is {}, where a text is expected",
-                kind_of(other)
-            );
-            return Err(Rejection::of_sensor(
-                sensor,
-                RejectionReason::Quality,
-                detail,
-            ));
+            let detail = format!("the quality is {}, where a text is expected", kind_of(other));
+            return Err(Rejection::of_sensor(sensor, RejectionReason::Quality, detail));
         }
     };
     Ok((unit, quality))

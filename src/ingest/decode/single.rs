@@ -38,25 +38,19 @@ pub(super) fn decode(value: Value, context: &MessageContext<'_>) -> Result<Decod
             let (unit, quality) = (object.remove("unit"), object.remove("quality"));
             let (unit, quality) = annotations(sensor.as_str(), unit.as_ref(), quality.as_ref())?;
             object.remove("sensor_id");
-            decoded
-                .readings
-                .push(sample(sensor.clone(), value, time, quality, unit));
+            decoded.readings.push(sample(sensor.clone(), value, time, quality, unit));
             if !object.is_empty() {
                 facts::take(object, &mut decoded);
             }
         }
         Value::Null => {
             let (time, quality) = (ClaimedTime::Absent, Quality::Bad);
-            decoded
-                .readings
-                .push(sample(sensor.clone(), None, time, quality, None));
+            decoded.readings.push(sample(sensor.clone(), None, time, quality, None));
         }
         value => match measurement(&value) {
             Some(value) => {
                 let (time, quality) = (ClaimedTime::Absent, Quality::Good);
-                decoded
-                    .readings
-                    .push(sample(sensor.clone(), value, time, quality, None));
+                decoded.readings.push(sample(sensor.clone(), value, time, quality, None));
             }
             None => {
                 let detail = format!(

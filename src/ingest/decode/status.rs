@@ -14,10 +14,7 @@ pub(super) fn status(payload: &[u8], context: &MessageContext<'_>) -> Result<Dec
         (Err(_), Some(word)) => (Value::String(word.to_owned()), Default::default()),
         (Err(rejection), None) => return Err(rejection),
     };
-    let mut decoded = Decoded {
-        repairs,
-        ..Decoded::default()
-    };
+    let mut decoded = Decoded { repairs, ..Decoded::default() };
     match value {
         Value::Object(mut object) => {
             take_device(&mut object, &mut decoded, context)?;
@@ -31,10 +28,7 @@ pub(super) fn status(payload: &[u8], context: &MessageContext<'_>) -> Result<Dec
         }
         Value::String(word) => {
             decoded.report.facts.status = Some(word.clone());
-            decoded
-                .report
-                .status
-                .insert("status".to_owned(), Value::String(word));
+            decoded.report.status.insert("status".to_owned(), Value::String(word));
         }
         other => {
             let detail = format!(

@@ -29,9 +29,7 @@ fn data(payload: &str) -> Result<Decoded, Rejection> {
 /// `sensor=value quality [time]` of each reading, then each rejection.
 fn shown(decoded: &Decoded) -> Vec<String> {
     let readings = decoded.readings.iter().map(|sample| {
-        let value = sample
-            .value
-            .map_or("none".to_owned(), |value| value.to_string());
+        let value = sample.value.map_or("none".to_owned(), |value| value.to_string());
         let time = match sample.time {
             ClaimedTime::Plausible(time) => format!(" {time}"),
             ClaimedTime::Implausible(time) => format!(" not {time}"),
@@ -40,13 +38,10 @@ fn shown(decoded: &Decoded) -> Vec<String> {
         let unit = sample.unit.as_ref().map_or("", |unit| unit.as_str());
         format!("{}={value}{unit} {}{time}", sample.sensor, sample.quality)
     });
-    let rejections = decoded.rejections.iter().map(|r| {
-        format!(
-            "!{} {}",
-            r.sensor.as_deref().unwrap_or("-"),
-            r.reason.label()
-        )
-    });
+    let rejections = decoded
+        .rejections
+        .iter()
+        .map(|r| format!("!{} {}", r.sensor.as_deref().unwrap_or("-"), r.reason.label()));
     readings.chain(rejections).collect()
 }
 
@@ -83,49 +78,30 @@ fn rich_form_of_the_aiot_service() {
 fn flat_form_and_its_facts() {
     check(
         r#"{"temperature": 25.5, "humidity": 60, "light": 850}"#,
-        &[
-            "humidity=60 good",
-            "light=850 good",
-            "temperature=25.5 good",
-        ],
+        &["humidity=60 good", "light=850 good", "temperature=25.5 good"],
     );
     let decoded =
         data(r#"{"on": true, "fw": "1.2", "ts": 1766125800, "gone": null, "device_id": "dev-1"}"#)
             .unwrap();
     assert_eq!(shown(&decoded), ["on=1 good 2025-12-19T06:30:00.000Z"]);
-    assert_eq!(
-        Value::Object(decoded.report.extra),
-        json!({"fw": "1.2", "gone": null})
-    );
+    assert_eq!(Value::Object(decoded.report.extra), json!({"fw": "1.2", "gone": null}));
 }
 
 #[test]
 fn batch_single_and_esp32_forms() {
     check(
         r#"[{"ts": 1766125800000, "values": {"t": 1}}, {"ts": 1766125801000, "values": {"t": 2}}]"#,
-        &[
-            "t=1 good 2025-12-19T06:30:00.000Z",
-            "t=2 good 2025-12-19T06:30:01.000Z",
-        ],
+        &["t=1 good 2025-12-19T06:30:00.000Z", "t=2 good 2025-12-19T06:30:01.000Z"],
     );
-    check(
-        r#"{"ts": 1766125800, "values": {"t": 1}}"#,
-        &["t=1 good 2025-12-19T06:30:00.000Z"],
-    );
+    check(r#"{"ts": 1766125800, "values": {"t": 1}}"#, &["t=1 good 2025-12-19T06:30:00.000Z"]);
     for (payload, expected) in [
         ("25.5", "7=25.5 good"),
         (" -3e2\n", "7=-300 good"),
         ("true", "7=1 good"),
         ("NaN", "7=none bad"),
         ("null", "7=none bad"),
-        (
-            r#"{"value": 25.5, "unit": "°C", "quality": "uncertain"}"#,
-            "7=25.5°C uncertain",
-        ),
-        (
-            r#"{"value": null, "timestamp": 1766125800}"#,
-            "7=none bad 2025-12-19T06:30:00.000Z",
-        ),
+        (r#"{"value": 25.5, "unit": "°C", "quality": "uncertain"}"#, "7=25.5°C uncertain"),
+        (r#"{"value": null, "timestamp": 1766125800}"#, "7=none bad 2025-12-19T06:30:00.000Z"),
     ] {
         let decoded = decode_as(payload, Some("7"), MessageKind::Data).unwrap();
         assert_eq!(shown(&decoded), [expected], "{payload}");
@@ -134,10 +110,7 @@ fn batch_single_and_esp32_forms() {
                    "uptimeSec": 3600, "tempC": 25.5}"#;
     check(body, &["temperature=25.5°C good"]);
     let facts = data(body).unwrap().report.facts;
-    assert_eq!(
-        (facts.uptime_seconds, facts.firmware.as_deref()),
-        (Some(3600), Some("1.4.0"))
-    );
+    assert_eq!((facts.uptime_seconds, facts.firmware.as_deref()), (Some(3600), Some("1.4.0")));
     check(&body.replace("25.5", "null"), &["temperature=none°C bad"]);
 }
 
@@ -161,31 +134,19 @@ fn good_readings_stay_when_others_are_refused() {
             "!location location",
         ],
     );
-    check(
-        r#"{"ok": 1, "Bad Name": 2}"#,
-        &["ok=1 good", "!Bad Name name"],
-    );
+    check(r#"{"ok": 1, "Bad Name": 2}"#, &["ok=1 good", "!Bad Name name"]);
 }
 
 #[test]
 fn a_wrong_clock_is_replaced_and_said() {
-    check(
-        r#"{"t": 1, "ts": 5}"#,
-        &["t=1 uncertain not 1970-01-01T00:00:05.000Z"],
-    );
-    check(
-        r#"{"t": 1, "ts": 1766129400}"#,
-        &["t=1 uncertain not 2025-12-19T07:30:00.000Z"],
-    );
+    check(r#"{"t": 1, "ts": 5}"#, &["t=1 uncertain not 1970-01-01T00:00:05.000Z"]);
+    check(r#"{"t": 1, "ts": 1766129400}"#, &["t=1 uncertain not 2025-12-19T07:30:00.000Z"]);
 }
 
 #[test]
 fn small_damage_is_mended() {
     check("\u{feff}{\"t\": 1,}\0", &["t=1 good"]);
-    check(
-        r#"{"t": NaN, "u": -Infinity, "v": 2}"#,
-        &["t=none bad", "u=none bad", "v=2 good"],
-    );
+    check(r#"{"t": NaN, "u": -Infinity, "v": 2}"#, &["t=none bad", "u=none bad", "v=2 good"]);
     let repairs = data("\u{feff}{\"t\": 1,}\0").unwrap().repairs;
     assert_eq!(repairs.labels().count(), 3);
 }
@@ -198,10 +159,7 @@ fn what_can_not_be_used_says_why() {
         ("{\"t\": ", RejectionReason::NotJson),
         ("hello", RejectionReason::NotJson),
         ("42", RejectionReason::Shape),
-        (
-            r#"{"device_id": "other", "t": 1}"#,
-            RejectionReason::DeviceMismatch,
-        ),
+        (r#"{"device_id": "other", "t": 1}"#, RejectionReason::DeviceMismatch),
         (r#"{"t": 1, "ts": "noon"}"#, RejectionReason::Timestamp),
         (r#"{"123": 1}"#, RejectionReason::Name),
         (r#"{"sensors": 5}"#, RejectionReason::Shape),
@@ -226,15 +184,8 @@ fn status_and_heartbeat() {
     assert_eq!(decoded.report.status.get("battery"), Some(&json!(95)));
     let word = decode_as("offline", None, MessageKind::Status).unwrap();
     assert_eq!(word.report.facts.status.as_deref(), Some("offline"));
-    for payload in [
-        "",
-        "garbage",
-        r#"{"timestamp": "2025-12-19T14:30:00+08:00"}"#,
-    ] {
-        assert!(
-            decode_as(payload, None, MessageKind::Heartbeat).is_ok(),
-            "{payload}"
-        );
+    for payload in ["", "garbage", r#"{"timestamp": "2025-12-19T14:30:00+08:00"}"#] {
+        assert!(decode_as(payload, None, MessageKind::Heartbeat).is_ok(), "{payload}");
     }
 }
 

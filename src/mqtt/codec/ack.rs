@@ -29,9 +29,7 @@ pub(super) fn read(frame: &Frame, version: Version) -> Result<Incoming, CodecErr
     if version == Version::V5 && !reader.is_empty() {
         reason = ReasonCode(reader.u8()?);
         if !is_legal(kind, reason) {
-            return Err(CodecError::Malformed(
-                "a reason code that this packet does not have",
-            ));
+            return Err(CodecError::Malformed("a reason code that this packet does not have"));
         }
         if !reader.is_empty() {
             let mut list = reader.properties()?;
@@ -39,24 +37,15 @@ pub(super) fn read(frame: &Frame, version: Version) -> Result<Incoming, CodecErr
         }
     }
     if !reader.is_empty() {
-        return Err(CodecError::Malformed(
-            "bytes after the end of an acknowledgement",
-        ));
+        return Err(CodecError::Malformed("bytes after the end of an acknowledgement"));
     }
-    Ok(Incoming::Ack(Ack {
-        kind,
-        packet_id,
-        reason,
-    }))
+    Ok(Incoming::Ack(Ack { kind, packet_id, reason }))
 }
 
 fn is_legal(kind: AckKind, reason: ReasonCode) -> bool {
     match kind {
         AckKind::PubAck | AckKind::PubRec => {
-            matches!(
-                reason.0,
-                0x00 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99
-            )
+            matches!(reason.0, 0x00 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99)
         }
         AckKind::PubRel | AckKind::PubComp => matches!(reason.0, 0x00 | 0x92),
     }
@@ -129,8 +118,5 @@ fn fitting(
 
 fn properties_len(text: Option<&str>, pairs: &[(String, String)]) -> usize {
     text.map_or(0, |text| 1 + string_len(text))
-        + pairs
-            .iter()
-            .map(|(k, v)| 1 + string_len(k) + string_len(v))
-            .sum::<usize>()
+        + pairs.iter().map(|(k, v)| 1 + string_len(k) + string_len(v)).sum::<usize>()
 }

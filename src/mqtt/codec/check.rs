@@ -42,9 +42,7 @@ pub(super) fn for_each_property(
         let start = list.position();
         let id = list.u8()?;
         if !allowed.contains(&id) {
-            return Err(CodecError::Malformed(
-                "a property that does not belong in this packet",
-            ));
+            return Err(CodecError::Malformed("a property that does not belong in this packet"));
         }
         let bit = 1u64 << (id & 63);
         if seen & bit != 0 && id != USER_PROPERTY {

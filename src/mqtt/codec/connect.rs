@@ -72,9 +72,9 @@ pub(super) fn read(frame: Frame) -> Result<Incoming, CodecError> {
         Version::V5 => V5.read_mut(&mut without_login, size_max),
     };
     match packet {
-        Ok(Packet::Connect(connect, properties, will, _, _)) => Ok(Incoming::Connect(Box::new(
-            assemble(layout, connect, properties, will),
-        ))),
+        Ok(Packet::Connect(connect, properties, will, _, _)) => {
+            Ok(Incoming::Connect(Box::new(assemble(layout, connect, properties, will))))
+        }
         _ => Err(CodecError::Malformed("CONNECT")),
     }
 }
@@ -118,15 +118,7 @@ fn walk(body: &Bytes) -> Result<Layout, CodecError> {
     if !reader.is_empty() {
         return Err(CodecError::Malformed("bytes after the end of CONNECT"));
     }
-    Ok(Layout {
-        version,
-        flags,
-        flags_at,
-        will,
-        login_at,
-        user_name,
-        password,
-    })
+    Ok(Layout { version, flags, flags_at, will, login_at, user_name, password })
 }
 
 fn check_flags(flags: u8, version: Version) -> Result<(), CodecError> {
@@ -135,9 +127,7 @@ fn check_flags(flags: u8, version: Version) -> Result<(), CodecError> {
         return Err(CodecError::Malformed("reserved connect flag"));
     }
     if !has_will && flags & (WILL_QOS | WILL_RETAIN) != 0 {
-        return Err(CodecError::Malformed(
-            "will QoS or will retain without a will",
-        ));
+        return Err(CodecError::Malformed("will QoS or will retain without a will"));
     }
     if flags & WILL_QOS == WILL_QOS {
         return Err(CodecError::Malformed("will QoS 3"));
@@ -180,16 +170,14 @@ fn assemble(
     properties: Option<protocol::ConnectProperties>,
     will: Option<protocol::LastWill>,
 ) -> Connect {
-    let will = will
-        .zip(layout.will)
-        .map(|(will, (properties, delay))| Will {
-            topic: String::from_utf8_lossy(&will.topic).into_owned(),
-            payload: will.message,
-            qos: QoS::from_bits((layout.flags & WILL_QOS) >> 3).unwrap_or(QoS::AtMostOnce),
-            retain: will.retain,
-            delay,
-            properties,
-        });
+    let will = will.zip(layout.will).map(|(will, (properties, delay))| Will {
+        topic: String::from_utf8_lossy(&will.topic).into_owned(),
+        payload: will.message,
+        qos: QoS::from_bits((layout.flags & WILL_QOS) >> 3).unwrap_or(QoS::AtMostOnce),
+        retain: will.retain,
+        delay,
+        properties,
+    });
     let default_expiry = match layout.version {
         Version::V4 if !connect.clean_session => u32::MAX,
         _ => 0,
@@ -203,9 +191,7 @@ fn assemble(
         session_expiry: properties
             .and_then(|p| p.session_expiry_interval)
             .unwrap_or(default_expiry),
-        receive_maximum: properties
-            .and_then(|p| p.receive_maximum)
-            .unwrap_or(u16::MAX),
+        receive_maximum: properties.and_then(|p| p.receive_maximum).unwrap_or(u16::MAX),
         packet_size_max: properties.and_then(|p| p.max_packet_size),
         topic_alias_max: properties.and_then(|p| p.topic_alias_max).unwrap_or(0),
         wants_problem_information: properties.and_then(|p| p.request_problem_info) != Some(0),
@@ -220,12 +206,7 @@ fn assemble(
 pub(crate) fn write_connack(out: &mut BytesMut, version: Version, connack: &ConnAck) {
     let session_present = connack.session_present && connack.reason == ReasonCode::SUCCESS;
     if version == Version::V4 {
-        out.put_slice(&[
-            0x20,
-            2,
-            u8::from(session_present),
-            connack.reason.as_v4_connack(),
-        ]);
+        out.put_slice(&[0x20, 2, u8::from(session_present), connack.reason.as_v4_connack()]);
         return;
     }
     let limits = connack.limits.as_ref();
@@ -240,10 +221,7 @@ pub(crate) fn write_connack(out: &mut BytesMut, version: Version, connack: &Conn
         reason_string: connack.reason_string.map(str::to_owned),
         ..ConnAckProperties::default()
     };
-    let packet = protocol::ConnAck {
-        session_present,
-        code: return_code(connack.reason),
-    };
+    let packet = protocol::ConnAck { session_present, code: return_code(connack.reason) };
     // Only a packet longer than 256 MiB fails to be written.
     let _ = V5.write(Packet::ConnAck(packet, Some(properties)), out);
 }

@@ -13,18 +13,11 @@ use crate::mqtt::{
     reason::ReasonCode,
 };
 
-const ALLOWED: &[u8] = &[
-    check::SESSION_EXPIRY,
-    check::REASON_STRING,
-    check::USER_PROPERTY,
-];
+const ALLOWED: &[u8] = &[check::SESSION_EXPIRY, check::REASON_STRING, check::USER_PROPERTY];
 
 pub(super) fn read(frame: &Frame, version: Version) -> Result<Incoming, CodecError> {
     let mut reader = Reader::new(frame.body());
-    let mut disconnect = Disconnect {
-        reason: ReasonCode::SUCCESS,
-        session_expiry: None,
-    };
+    let mut disconnect = Disconnect { reason: ReasonCode::SUCCESS, session_expiry: None };
     if version == Version::V5 && !reader.is_empty() {
         disconnect.reason = ReasonCode(reader.u8()?);
         if !matches!(disconnect.reason.0, 0x00 | 0x04 | 0x80..=0x83 | 0x90 | 0x93..=0x97 | 0x98 | 0x99)

@@ -60,9 +60,7 @@ pub(crate) fn next_frame(
         }
     }
     if buffer.len() >= 5 {
-        return Err(CodecError::Malformed(
-            "remaining length of more than four bytes",
-        ));
+        return Err(CodecError::Malformed("remaining length of more than four bytes"));
     }
     Ok(None)
 }

@@ -51,11 +51,7 @@ pub(super) fn read(frame: Frame, version: Version) -> Result<Incoming, CodecErro
 }
 
 fn slice(body: &Bytes, part: &[u8]) -> Bytes {
-    if part.is_empty() {
-        Bytes::new()
-    } else {
-        body.slice_ref(part)
-    }
+    if part.is_empty() { Bytes::new() } else { body.slice_ref(part) }
 }
 
 /// Reads the properties of a PUBLISH or a will; for a will also its delay in seconds.

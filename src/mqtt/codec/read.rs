@@ -11,10 +11,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            rest: bytes,
-            length: bytes.len(),
-        }
+        Self { rest: bytes, length: bytes.len() }
     }
 
     /// Bytes consumed so far.
@@ -60,9 +57,7 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        Err(CodecError::Malformed(
-            "variable byte integer of more than four bytes",
-        ))
+        Err(CodecError::Malformed("variable byte integer of more than four bytes"))
     }
 
     /// Binary data with its two-byte length.

@@ -45,10 +45,9 @@ pub(super) fn read_unsubscribe(frame: Frame, version: Version) -> Result<Incomin
     let body = frame.into_body();
     let packet_id = check_unsubscribe(&body, version)?;
     match read_by_crate(0xA2, &body, version) {
-        Ok(Packet::Unsubscribe(unsubscribe, _)) => Ok(Incoming::Unsubscribe(Unsubscribe {
-            packet_id,
-            filters: unsubscribe.filters,
-        })),
+        Ok(Packet::Unsubscribe(unsubscribe, _)) => {
+            Ok(Incoming::Unsubscribe(Unsubscribe { packet_id, filters: unsubscribe.filters }))
+        }
         _ => Err(CodecError::Malformed("UNSUBSCRIBE")),
     }
 }
@@ -77,9 +76,7 @@ fn check_subscribe(body: &Bytes, version: Version) -> Result<(PacketId, Option<u
             Version::V5 => bits & 0b1100_0000 != 0,
         };
         if reserved || bits & 0b11 == 3 {
-            return Err(CodecError::Malformed(
-                "reserved bits of the subscription options",
-            ));
+            return Err(CodecError::Malformed("reserved bits of the subscription options"));
         }
         if bits & 0b0011_0000 == 0b0011_0000 {
             return Err(CodecError::Protocol("retain handling 3"));
@@ -159,13 +156,7 @@ pub(crate) fn write_suback(
             },
         })
         .collect();
-    let packet = Packet::SubAck(
-        protocol::SubAck {
-            pkid: packet_id.get(),
-            return_codes,
-        },
-        None,
-    );
+    let packet = Packet::SubAck(protocol::SubAck { pkid: packet_id.get(), return_codes }, None);
     write_by_crate(out, version, packet);
 }
 
@@ -183,13 +174,7 @@ pub(crate) fn write_unsuback(
             false => UnsubAckReason::NoSubscriptionExisted,
         })
         .collect();
-    let packet = Packet::UnsubAck(
-        protocol::UnsubAck {
-            pkid: packet_id.get(),
-            reasons,
-        },
-        None,
-    );
+    let packet = Packet::UnsubAck(protocol::UnsubAck { pkid: packet_id.get(), reasons }, None);
     write_by_crate(out, version, packet);
 }
 

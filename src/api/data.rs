@@ -1,0 +1,351 @@
+//! Readings: the latest, their history, their statistics.
+
+use std::sync::Arc;
+
+use poem_openapi::{Enum, Object, OpenApi, param::Query};
+
+use super::{
+    Api, State, Tag,
+    page::{self, Page},
+    problem::{Answer, Fault},
+    wire::{Reading, Time},
+};
+use crate::{
+    registry::Sensor,
+    store::{Bucket, HistoryQuery, Order, StatisticsQuery, ValueStatistics},
+    telemetry::{SensorId, Timestamp},
+};
+
+pub(super) struct Data;
+
+/// Sensors that one history request merges.
+const HISTORY_SENSORS_MAX: usize = 1_000;
+/// Sensors of one statistics request.
+const STATISTICS_SENSORS_MAX: usize = 100;
+/// Buckets in one answer, over all its sensors.
+const BUCKETS_MAX: i64 = 10_000;
+/// The longest range of one statistics request: 400 days.
+const RANGE_MAX: i64 = 400 * 86_400 * 1_000_000;
+const DAY: i64 = 86_400 * 1_000_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase")]
+enum SortOrder {
+    /// Oldest first
+    Asc,
+    /// Newest first
+    Desc,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+enum BucketSize {
+    #[oai(rename = "1m")]
+    Minute,
+    #[oai(rename = "5m")]
+    FiveMinutes,
+    #[oai(rename = "1h")]
+    Hour,
+    #[oai(rename = "1d")]
+    Day,
+}
+
+/// Count, range, mean and spread of values
+#[derive(Debug, Clone, PartialEq, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct Statistics {
+    /// Readings, those without a value included
+    count: u64,
+    min: Option<f64>,
+    max: Option<f64>,
+    mean: Option<f64>,
+    /// Standard deviation of the population
+    stddev: Option<f64>,
+}
+
+/// A value and when it was taken
+#[derive(Debug, Clone, PartialEq, Object)]
+struct TimedValue {
+    event_time: Time,
+    value: f64,
+}
+
+/// Statistics of one bucket
+#[derive(Debug, Clone, PartialEq, Object)]
+struct BucketStatistics {
+    /// Where the bucket begins; in UTC
+    start: Time,
+    #[oai(flatten)]
+    statistics: Statistics,
+}
+
+/// Statistics of one sensor
+#[derive(Debug, Clone, PartialEq, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct SensorStatistics {
+    device: String,
+    sensor: String,
+    sensor_id: i64,
+    unit: Option<String>,
+    from: Time,
+    to: Time,
+    #[oai(flatten)]
+    statistics: Statistics,
+    first: Option<TimedValue>,
+    last: Option<TimedValue>,
+    /// Buckets that have readings, in order; only where `bucket` is given
+    series: Option<Vec<BucketStatistics>>,
+}
+
+#[OpenApi]
+impl Data {
+    /// Newest reading of each sensor
+    ///
+    /// Newest by event time; the sensors that reported last come first.
+    #[oai(
+        path = "/api/data/latest",
+        method = "get",
+        tag = "Tag::Data",
+        operation_id = "latest_data"
+    )]
+    async fn latest(
+        &self,
+        api: State<'_>,
+        /// Of this device only
+        device_id: Query<Option<String>>,
+        /// Of sensors of this name only
+        sensor: Query<Option<String>>,
+        /// Readings at most, 1 to 10000; 100 if left out
+        limit: Query<Option<u32>>,
+    ) -> Answer<Page<Reading>> {
+        latest(&api, device_id.0.as_deref(), sensor.0.as_deref(), limit.0).into()
+    }
+
+    /// Readings of a range
+    ///
+    /// Of one or many sensors, merged by event time. Pages by `limit` and `cursor`, or by `page` and
+    /// `per_page`.
+    #[oai(
+        path = "/api/data/history",
+        method = "get",
+        tag = "Tag::Data",
+        operation_id = "data_history"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "one argument a query parameter")]
+    async fn history(
+        &self,
+        api: State<'_>,
+        /// Of this device only; without it at most 1,000 sensors may match
+        device_id: Query<Option<String>>,
+        /// Of sensors of this name only
+        sensor: Query<Option<String>>,
+        /// From this event time on
+        from: Query<Option<Time>>,
+        /// Before this event time
+        to: Query<Option<Time>>,
+        /// `desc` (newest first) if left out
+        order: Query<Option<SortOrder>>,
+        /// Readings in a page, 1 to 10000; 100 if left out
+        limit: Query<Option<u32>>,
+        /// `next_cursor` of the page before
+        cursor: Query<Option<String>>,
+        /// A page by number, from 1
+        page: Query<Option<u32>>,
+        /// Its size, 1 to 1000; 20 if left out
+        per_page: Query<Option<u32>>,
+    ) -> Answer<Page<Reading>> {
+        let asked = Asked {
+            device: device_id.0,
+            sensor: sensor.0,
+            range: (from.0, to.0),
+            order: order.0,
+            limit: limit.0,
+            cursor: cursor.0,
+            numbered: (page.0, per_page.0),
+        };
+        history(&api, asked).await.into()
+    }
+
+    /// Statistics of a range
+    ///
+    /// Per sensor: count, min, max, mean, standard deviation, first and last; with `bucket` as a
+    /// series, too.
+    #[oai(
+        path = "/api/data/statistics",
+        method = "get",
+        tag = "Tag::Data",
+        operation_id = "data_statistics"
+    )]
+    async fn statistics(
+        &self,
+        api: State<'_>,
+        /// Of this device only; at most 100 sensors may match
+        device_id: Query<Option<String>>,
+        /// Of sensors of this name only
+        sensor: Query<Option<String>>,
+        /// From this event time on; a day before `to` if left out
+        from: Query<Option<Time>>,
+        /// Before this event time; the present if left out
+        to: Query<Option<Time>>,
+        /// Length of the buckets of a series
+        bucket: Query<Option<BucketSize>>,
+    ) -> Answer<Page<SensorStatistics>> {
+        let of = (device_id.0.as_deref(), sensor.0.as_deref());
+        statistics(&api, of, (from.0, to.0), bucket.0).await.into()
+    }
+}
+
+/// The sensors of a device, of a name, or all; 404 for a device that is not there.
+fn sensors(
+    api: &Api,
+    device: Option<&str>,
+    name: Option<&str>,
+    max: usize,
+) -> Result<Vec<Arc<Sensor>>, Fault> {
+    let devices = match device {
+        Some(key) => vec![super::devices::find(api, key)?],
+        None => api.registry.all(),
+    };
+    let mut found = Vec::new();
+    for device in devices {
+        match name {
+            Some(name) => found.extend(device.sensor(name)),
+            None => found.extend(device.sensors()),
+        }
+        if found.len() > max {
+            let detail = format!("more than {max} sensors match; give device_id or sensor");
+            return Err(Fault::invalid("device_id", detail));
+        }
+    }
+    Ok(found)
+}
+
+fn latest(
+    api: &Api,
+    device: Option<&str>,
+    name: Option<&str>,
+    limit: Option<u32>,
+) -> Result<Page<Reading>, Fault> {
+    let limit = page::limit(limit, 100, 10_000)?;
+    let sensors = sensors(api, device, name, usize::MAX)?;
+    let mut newest: Vec<_> = sensors.iter().filter_map(|sensor| sensor.newest()).collect();
+    newest.sort_by_key(|reading| std::cmp::Reverse((reading.event_time, reading.sensor_id)));
+    newest.truncate(limit);
+    Ok(Page::new(newest.into_iter().map(Reading::from).collect(), None))
+}
+
+/// A history request.
+struct Asked {
+    device: Option<String>,
+    sensor: Option<String>,
+    range: (Option<Time>, Option<Time>),
+    order: Option<SortOrder>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+    numbered: (Option<u32>, Option<u32>),
+}
+
+async fn history(api: &Api, asked: Asked) -> Result<Page<Reading>, Fault> {
+    let limit = page::limit(asked.limit, 100, 10_000)?;
+    let numbered = page::numbered(asked.numbered.0, asked.numbered.1, 1_000)?;
+    if numbered.is_some() && asked.cursor.is_some() {
+        return Err(Fault::invalid("cursor", "give cursor or page, not both"));
+    }
+    let (device, name) = (asked.device.as_deref(), asked.sensor.as_deref());
+    let sensors = sensors(api, device, name, HISTORY_SENSORS_MAX)?;
+    let query = HistoryQuery {
+        sensors: sensors.iter().map(|sensor| sensor.id).collect(),
+        from: asked.range.0.map(|time| time.0),
+        to: asked.range.1.map(|time| time.0),
+        order: match asked.order {
+            Some(SortOrder::Asc) => Order::Ascending,
+            Some(SortOrder::Desc) | None => Order::Descending,
+        },
+        limit: numbered.as_ref().map_or(limit, |numbered| numbered.per_page as usize),
+        after: asked.cursor.as_deref().map(read_cursor).transpose()?,
+        offset: numbered.as_ref().map_or(0, |numbered| numbered.offset),
+    };
+    let found = api.store.history(&query).await?;
+    let next = found.readings.last().filter(|_| found.has_more && numbered.is_none());
+    let next = next.map(|last| format!("{}.{}", last.event_time.as_micros(), last.sensor.0));
+    let readings = found.readings.iter().filter_map(|stored| {
+        let sensor = api.registry.sensor(stored.sensor)?;
+        Some(Reading::from(sensor.reading(*stored)))
+    });
+    let mut page = Page::new(readings.collect(), next);
+    if let Some(numbered) = numbered {
+        page.page = Some(numbered.page);
+        page.per_page = Some(numbered.per_page);
+        page.total = Some(api.store.count_history(&query).await?);
+    }
+    Ok(page)
+}
+
+fn read_cursor(text: &str) -> Result<(Timestamp, SensorId), Fault> {
+    let parts = text.split_once('.').and_then(|(micros, sensor)| {
+        Some((micros.parse::<i64>().ok()?, sensor.parse::<i64>().ok()?))
+    });
+    match parts {
+        Some((micros, sensor)) => Ok((Timestamp::from_micros(micros), SensorId(sensor))),
+        None => Err(Fault::invalid("cursor", "the cursor is not one of next_cursor")),
+    }
+}
+
+async fn statistics(
+    api: &Api,
+    (device, name): (Option<&str>, Option<&str>),
+    (from, to): (Option<Time>, Option<Time>),
+    bucket: Option<BucketSize>,
+) -> Result<Page<SensorStatistics>, Fault> {
+    let now = Timestamp::from_micros(api.clock.unix_micros()).plus_micros(1);
+    let to = to.map_or(now, |time| time.0);
+    let from = from.map_or(to.plus_micros(-DAY), |time| time.0);
+    let length = to.micros_since(from);
+    if length <= 0 {
+        return Err(Fault::invalid("from", "from is before to"));
+    }
+    if length > RANGE_MAX {
+        return Err(Fault::invalid("from", "a range is at most 400 days"));
+    }
+    let sensors = sensors(api, device, name, STATISTICS_SENSORS_MAX)?;
+    let bucket = bucket.map(|size| match size {
+        BucketSize::Minute => Bucket::Minute,
+        BucketSize::FiveMinutes => Bucket::FiveMinutes,
+        BucketSize::Hour => Bucket::Hour,
+        BucketSize::Day => Bucket::Day,
+    });
+    let buckets = bucket.map_or(0, |bucket| length / bucket.micros() + 1);
+    if buckets.saturating_mul(sensors.len() as i64) > BUCKETS_MAX {
+        let detail = format!("the answer would have more than {BUCKETS_MAX} buckets");
+        return Err(Fault::invalid("bucket", detail));
+    }
+    let mut items = Vec::with_capacity(sensors.len());
+    for sensor in sensors {
+        let query = StatisticsQuery { sensor: sensor.id, from, to, bucket };
+        let found = api.store.statistics(query).await?;
+        let timed = |(time, value)| TimedValue { event_time: Time(time), value };
+        let series = found.series.iter().map(|(start, statistics)| BucketStatistics {
+            start: Time(*start),
+            statistics: (*statistics).into(),
+        });
+        items.push(SensorStatistics {
+            device: sensor.device.to_string(),
+            sensor: sensor.name.to_string(),
+            sensor_id: sensor.id.0,
+            unit: sensor.settings().unit.map(|unit| unit.to_string()),
+            from: Time(from),
+            to: Time(to),
+            statistics: found.whole.into(),
+            first: found.first.map(timed),
+            last: found.last.map(timed),
+            series: bucket.map(|_| series.collect()),
+        });
+    }
+    Ok(Page::new(items, None))
+}
+
+impl From<ValueStatistics> for Statistics {
+    fn from(statistics: ValueStatistics) -> Self {
+        let ValueStatistics { count, min, max, mean, stddev } = statistics;
+        Self { count, min, max, mean, stddev }
+    }
+}

@@ -1,0 +1,166 @@
+//! Refused messages: look at them, try them again, delete them.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Path, Query},
+};
+
+use super::{
+    Api, State, Tag,
+    page::{self, Page},
+    problem::{Answer, Changed, Deleted, Fault, FieldError},
+    wire::Time,
+};
+use crate::{
+    ingest::{Retried, retry_quarantined},
+    store::QuarantineRow,
+};
+
+pub(super) struct Quarantine;
+
+/// A refused message
+#[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct Entry {
+    id: i64,
+    received_at: Time,
+    /// `mqtt` or `http`
+    source: String,
+    /// The MQTT topic or the HTTP path
+    topic: String,
+    client_id: Option<String>,
+    device: Option<String>,
+    /// Why, in a word
+    reason: String,
+    /// What was wrong, where, and what would be right
+    detail: String,
+    /// The payload as it came, in base64
+    payload_base64: String,
+    /// The payload, where it is UTF-8
+    payload_text: Option<String>,
+    /// Retries that were refused
+    attempts: i64,
+}
+
+/// What became of a retry
+#[derive(Debug, Clone, Object)]
+struct RetryResult {
+    /// Taken in full; the entry is gone
+    ok: bool,
+    /// `stored`, `partial`, `held` or `refused`
+    status: String,
+    accepted: u64,
+    rejected: Vec<FieldError>,
+}
+
+#[OpenApi]
+impl Quarantine {
+    /// List refused messages
+    ///
+    /// Newest first.
+    #[oai(
+        path = "/api/quarantine",
+        method = "get",
+        tag = "Tag::Quarantine",
+        operation_id = "list_quarantine"
+    )]
+    async fn list(
+        &self,
+        api: State<'_>,
+        /// Of this device only
+        device_id: Query<Option<String>>,
+        /// Entries in a page, 1 to 1000; 50 if left out
+        limit: Query<Option<u32>>,
+        /// `next_cursor` of the page before
+        cursor: Query<Option<String>>,
+    ) -> Answer<Page<Entry>> {
+        list(&api, device_id.0.as_deref(), limit.0, cursor.0.as_deref()).await.into()
+    }
+
+    /// Try a refused message again
+    ///
+    /// As if it came just now, but with the time of its receipt. Taken in full, it leaves the
+    /// quarantine.
+    #[oai(
+        path = "/api/quarantine/:id/retry",
+        method = "post",
+        tag = "Tag::Quarantine",
+        operation_id = "retry_quarantined"
+    )]
+    async fn retry(&self, api: State<'_>, id: Path<i64>) -> Changed<RetryResult> {
+        retry(&api, id.0).await.into()
+    }
+
+    /// Delete a refused message
+    #[oai(
+        path = "/api/quarantine/:id",
+        method = "delete",
+        tag = "Tag::Quarantine",
+        operation_id = "delete_quarantined"
+    )]
+    async fn delete(&self, api: State<'_>, id: Path<i64>) -> Deleted {
+        delete(&api, id.0).await.into()
+    }
+}
+
+async fn list(
+    api: &Api,
+    device: Option<&str>,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Page<Entry>, Fault> {
+    let limit = page::limit(limit, 50, 1_000)?;
+    let before = cursor
+        .map(|text| {
+            text.parse::<i64>()
+                .map_err(|_| Fault::invalid("cursor", "the cursor is not one of next_cursor"))
+        })
+        .transpose()?;
+    let mut rows = api.store.quarantine_page(device, before, limit as u64 + 1).await?;
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| has_more).map(|row| row.id.to_string());
+    Ok(Page::new(rows.into_iter().map(Entry::from).collect(), next))
+}
+
+async fn retry(api: &Api, id: i64) -> Result<RetryResult, Fault> {
+    let (ok, verdict) = match retry_quarantined(&api.store, &api.tap, id).await? {
+        Retried::Missing => return Err(Fault::not_found("quarantined message")),
+        Retried::Taken(verdict) => (true, verdict),
+        Retried::Refused(verdict) => (false, verdict),
+    };
+    api.committer.recount_quarantine();
+    Ok(RetryResult {
+        ok,
+        status: verdict.label().to_owned(),
+        accepted: verdict.accepted() as u64,
+        rejected: verdict.rejections().iter().map(FieldError::from).collect(),
+    })
+}
+
+async fn delete(api: &Api, id: i64) -> Result<(), Fault> {
+    if !api.store.delete_quarantined(id).await? {
+        return Err(Fault::not_found("quarantined message"));
+    }
+    api.committer.recount_quarantine();
+    Ok(())
+}
+
+impl From<QuarantineRow> for Entry {
+    fn from(row: QuarantineRow) -> Self {
+        Self {
+            id: row.id,
+            received_at: Time(row.received_at),
+            source: row.source,
+            topic: row.topic,
+            client_id: row.client_id,
+            device: row.device,
+            reason: row.reason,
+            detail: row.detail,
+            payload_base64: STANDARD.encode(&row.payload),
+            payload_text: String::from_utf8(row.payload).ok(),
+            attempts: row.attempts,
+        }
+    }
+}

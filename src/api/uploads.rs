@@ -1,0 +1,193 @@
+//! Devices that speak HTTP: the ESP32 monitor's and the AIOT service's uploads, through the same tap
+//! as MQTT. A 2xx means stored.
+
+use poem::{Request, http::StatusCode};
+use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json};
+
+use super::{
+    Api, State, Tag,
+    body::RawJson,
+    problem::{Fault, FieldError, Problem},
+    wire::Time,
+};
+use crate::{
+    access::Grant,
+    ingest::{Upload, Verdict},
+    routes::PayloadForm,
+    telemetry::{DeviceKey, Timestamp},
+};
+
+pub(super) struct Uploads;
+
+/// A stored ESP32 upload
+#[derive(Debug, Clone, Object)]
+struct TelemetryStored {
+    ok: bool,
+    /// When it was stored
+    timestamp: Time,
+    /// The reading's event time, in microseconds since 1970
+    record_id: i64,
+}
+
+/// What became of an upload
+#[derive(Debug, Clone, Object)]
+struct UploadResult {
+    /// All of it is stored, or was already
+    ok: bool,
+    /// `stored`, `partial` or `held`
+    status: String,
+    /// Readings that are stored
+    accepted: u64,
+    /// Readings that were refused, and why
+    rejected: Vec<FieldError>,
+    timestamp: Time,
+}
+
+macro_rules! upload_answer {
+    ($name:ident, $stored:ty) => {
+        #[derive(ApiResponse)]
+        enum $name {
+            /// Stored
+            #[oai(status = 200)]
+            Stored(Json<$stored>),
+            /// Held until the device is approved
+            #[oai(status = 202)]
+            Held(Json<$stored>),
+            /// The body is not JSON
+            #[oai(status = 400, content_type = "application/problem+json")]
+            BadRequest(Json<Problem>),
+            /// A key is needed
+            #[oai(status = 401, content_type = "application/problem+json")]
+            Unauthorized(Json<Problem>),
+            /// The device is not registered, or blocked
+            #[oai(status = 403, content_type = "application/problem+json")]
+            Forbidden(Json<Problem>),
+            /// The body is too large
+            #[oai(status = 413, content_type = "application/problem+json")]
+            TooLarge(Json<Problem>),
+            /// Nothing in the message could be stored
+            #[oai(status = 422, content_type = "application/problem+json")]
+            Refused(Json<Problem>),
+            /// Not stored; try again
+            #[oai(status = 503, content_type = "application/problem+json")]
+            Unavailable(Json<Problem>),
+        }
+
+        impl From<Fault> for $name {
+            fn from(fault: Fault) -> Self {
+                match fault.status.as_u16() {
+                    400 => Self::BadRequest(Json(fault.problem())),
+                    401 => Self::Unauthorized(Json(fault.problem())),
+                    403 => Self::Forbidden(Json(fault.problem())),
+                    413 => Self::TooLarge(Json(fault.problem())),
+                    422 => Self::Refused(Json(fault.problem())),
+                    _ => Self::Unavailable(Json(fault.problem())),
+                }
+            }
+        }
+    };
+}
+
+upload_answer!(TelemetryAnswer, TelemetryStored);
+upload_answer!(UploadAnswer, UploadResult);
+
+#[OpenApi]
+impl Uploads {
+    /// Upload of an ESP32 cabinet monitor
+    ///
+    /// `{"deviceId", "fwVersion", "ip", "uptimeSec", "tempC"}`; `tempC` is null when the probe could
+    /// not be read.
+    #[oai(
+        path = "/api/telemetry",
+        method = "post",
+        tag = "Tag::Data",
+        operation_id = "upload_telemetry"
+    )]
+    async fn telemetry(&self, api: State<'_>, request: &Request, body: RawJson) -> TelemetryAnswer {
+        let device = bound_device(request);
+        let verdict = upload(&api, "/api/telemetry", PayloadForm::Esp32, device, body).await;
+        let now = Timestamp::from_micros(api.clock.unix_micros());
+        let stored = |time: Option<Timestamp>| {
+            Json(TelemetryStored {
+                ok: true,
+                timestamp: Time(now),
+                record_id: time.unwrap_or(now).as_micros(),
+            })
+        };
+        match verdict {
+            Verdict::Stored { event_time, .. } => TelemetryAnswer::Stored(stored(event_time)),
+            Verdict::Partial { .. } => TelemetryAnswer::Stored(stored(None)),
+            Verdict::Held => TelemetryAnswer::Held(stored(None)),
+            Verdict::Refused(rejections) => Fault::refused(&rejections).into(),
+            Verdict::Unavailable => Fault::unavailable().into(),
+        }
+    }
+
+    /// Upload of any device
+    ///
+    /// Every payload form of MQTT. Whose data it is: the key's device, else the header
+    /// `X-Device-ID`, else `device_id` or `device_uuid` in the body.
+    #[oai(
+        path = "/api/devices/data/upload",
+        method = "post",
+        tag = "Tag::Data",
+        operation_id = "upload_data"
+    )]
+    async fn data(&self, api: State<'_>, request: &Request, body: RawJson) -> UploadAnswer {
+        let device = match bound_device(request).map(Ok).or_else(|| named_device(request)) {
+            Some(Err(fault)) => return fault.into(),
+            Some(Ok(device)) => Some(device),
+            None => None,
+        };
+        let path = "/api/devices/data/upload";
+        let verdict = upload(&api, path, PayloadForm::Auto, device, body).await;
+        let result = Json(UploadResult {
+            ok: matches!(verdict, Verdict::Stored { .. }),
+            status: verdict.label().to_owned(),
+            accepted: verdict.accepted() as u64,
+            rejected: verdict.rejections().iter().map(FieldError::from).collect(),
+            timestamp: Time(Timestamp::from_micros(api.clock.unix_micros())),
+        });
+        match verdict {
+            Verdict::Stored { .. } | Verdict::Partial { .. } => UploadAnswer::Stored(result),
+            Verdict::Held => UploadAnswer::Held(result),
+            Verdict::Refused(rejections) => Fault::refused(&rejections).into(),
+            Verdict::Unavailable => Fault::unavailable().into(),
+        }
+    }
+}
+
+fn bound_device(request: &Request) -> Option<DeviceKey> {
+    match request.extensions().get::<Grant>() {
+        Some(Grant::DeviceUploads(device)) => Some(device.clone()),
+        Some(Grant::Full) | None => None,
+    }
+}
+
+fn named_device(request: &Request) -> Option<Result<DeviceKey, Fault>> {
+    let text = request.headers().get("x-device-id")?.to_str().unwrap_or_default();
+    Some(DeviceKey::new(text).map_err(|error| {
+        let mut fault = Fault::invalid("X-Device-ID", error.to_string());
+        fault.status = StatusCode::UNPROCESSABLE_ENTITY;
+        fault
+    }))
+}
+
+async fn upload(
+    api: &Api,
+    path: &str,
+    form: PayloadForm,
+    device: Option<DeviceKey>,
+    body: RawJson,
+) -> Verdict {
+    let upload = Upload {
+        source: "http",
+        topic: path.to_owned(),
+        payload: body.0,
+        device,
+        form,
+        received_at: None,
+        is_kept_already: false,
+    };
+    api.tap.upload(upload).await
+}

@@ -1,0 +1,128 @@
+//! What is done every so often: presence, sessions, metrics, the line with totals.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use metrics::{counter, gauge};
+use serde_json::json;
+
+use super::tasks::Tasks;
+use crate::{
+    clock::Clock,
+    ingest::{Committer, Tap},
+    metrics::{Exporter, names},
+    mqtt::{Broker, Publisher, QoS},
+    registry::Registry,
+    store::Store,
+    telemetry::Timestamp,
+};
+
+const EVERY_SECOND: Duration = Duration::from_secs(1);
+/// Samples wait this long to be put into their buckets, at most.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+pub(super) struct Maintenance {
+    pub(super) registry: Arc<Registry>,
+    pub(super) broker: Arc<Broker>,
+    pub(super) publisher: Publisher,
+    pub(super) committer: Arc<Committer>,
+    pub(super) tap: Arc<Tap>,
+    pub(super) store: Store,
+    pub(super) exporter: Exporter,
+    pub(super) clock: Clock,
+}
+
+impl Maintenance {
+    pub(super) fn start(self, tasks: &mut Tasks, summary_interval: Duration) {
+        let presence = self.clone();
+        tasks.every("presence", EVERY_SECOND, move || {
+            presence.tell_presence();
+            std::future::ready(())
+        });
+        let sessions = self.broker.clone();
+        tasks.every("sessions", EVERY_SECOND, move || {
+            let broker = sessions.clone();
+            async move { broker.sweep().await }
+        });
+        let gauges = self.clone();
+        tasks.every("metrics", UPKEEP, move || {
+            let maintenance = gauges.clone();
+            async move { maintenance.measure().await }
+        });
+        if !summary_interval.is_zero() {
+            tasks.every("summary", summary_interval, move || {
+                self.log_summary();
+                std::future::ready(())
+            });
+        }
+    }
+
+    /// Says who came and went: in the log, in the metrics, retained on the device's own topic.
+    fn tell_presence(&self) {
+        let now = Timestamp::from_micros(self.clock.unix_micros());
+        let changes = self.registry.take_presence_changes(now);
+        if !changes.is_empty() {
+            self.committer.flush_reports();
+        }
+        for change in changes {
+            let (device, state) =
+                (&change.device.key, if change.online { "online" } else { "offline" });
+            tracing::info!(%device, state, at = %change.at, "presence changed");
+            counter!(names::PRESENCE_CHANGES, "state" => state).increment(1);
+            let body = json!({"device": device.as_str(), "online": change.online,
+                              "at": change.at.to_string()});
+            let topic = format!("devices/{device}/presence");
+            let payload = Bytes::from(body.to_string());
+            if let Err(error) = self.publisher.publish(&topic, payload, QoS::AtLeastOnce, true) {
+                tracing::debug!(%error, topic, "presence could not be published");
+            }
+        }
+    }
+
+    async fn measure(&self) {
+        self.exporter.upkeep();
+        let devices = self.registry.count();
+        let offline = devices.total - devices.online;
+        for (state, count) in [
+            ("online", devices.online),
+            ("offline", offline),
+            ("pending", devices.pending),
+            ("blocked", devices.blocked),
+        ] {
+            gauge!(names::DEVICES, "state" => state).set(count as f64);
+        }
+        gauge!(names::INGEST_QUEUE).set(self.tap.queued() as f64);
+        match self.store.quarantine_size().await {
+            Ok((entries, bytes)) => {
+                gauge!(names::QUARANTINE_ENTRIES).set(entries as f64);
+                gauge!(names::QUARANTINE_BYTES).set(bytes as f64);
+            }
+            Err(error) => {
+                counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
+                tracing::warn!(%error, "the quarantine could not be measured");
+            }
+        }
+    }
+
+    fn log_summary(&self) {
+        let totals = self.tap.meters().totals();
+        let devices = self.registry.count();
+        let share = match totals.messages {
+            0 => 100.0,
+            messages => totals.accepted as f64 / messages as f64 * 100.0,
+        };
+        tracing::info!(
+            uptime_seconds = self.clock.monotonic().as_secs(),
+            messages = totals.messages,
+            accepted = totals.accepted,
+            refused = totals.refused,
+            accepted_percent = format!("{share:.2}"),
+            readings = totals.readings,
+            connections = self.broker.connections(),
+            devices = devices.total,
+            devices_online = devices.online,
+            "totals since the start"
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! The wiring, read in one place: `build` makes every room, `start` sets them going, `stop` ends
+//! them in order.
+//!
+//! The order of the stop: nothing new is accepted; connections acknowledge what they have received
+//! and say goodbye; the committer stores what is queued; requests are answered; the store closes.
+
+mod maintenance;
+mod tasks;
+mod wiring;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, time::Instant};
+
+use self::{maintenance::Maintenance, tasks::Tasks, wiring::Observer};
+use crate::{
+    access::{ApiKeys, Gatekeeper},
+    api::{self, Api},
+    clock::Clock,
+    config::Settings,
+    ingest::{self, Committer, Parts},
+    metrics::Exporter,
+    mqtt::{Broker, Hooks, Listener, Publisher},
+    registry::Registry,
+    store::{Store, StoreError},
+};
+
+/// From the order to stop to the exit.
+pub const STOP_TIME: Duration = Duration::from_secs(9);
+/// What connections get of it to acknowledge and say goodbye.
+const GOODBYE_TIME: Duration = Duration::from_secs(5);
+
+/// Why Brooklet does not start; each is one sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("{0}")]
+    Settings(String),
+    #[error("can't listen on {address} ({room}): {reason}")]
+    Listen { room: &'static str, address: SocketAddr, reason: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the process can't be set up")]
+    System(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Everything made, nothing running but the committer.
+pub struct App {
+    store: Store,
+    committer: Arc<Committer>,
+    broker: Arc<Broker>,
+    maintenance: Maintenance,
+    api: Api,
+    mqtt: Vec<Listener>,
+    http: Vec<TcpListener>,
+    settings: Settings,
+}
+
+/// Everything running.
+pub struct Running {
+    tasks: Tasks,
+    listeners: Tasks,
+    store: Store,
+    committer: Arc<Committer>,
+    broker: Arc<Broker>,
+    addresses: Addresses,
+}
+
+/// Where the process can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Addresses {
+    pub mqtt: Vec<SocketAddr>,
+    pub http: Vec<SocketAddr>,
+}
+
+impl App {
+    /// Opens the store, loads what it holds, binds every address.
+    ///
+    /// # Errors
+    /// What is in the way, in a sentence.
+    pub async fn build(settings: Settings, clock: Clock) -> Result<Self, AppError> {
+        let store_settings = wiring::store_settings(&settings).map_err(AppError::Settings)?;
+        let routes = wiring::routes(&settings.ingest.routes)
+            .map_err(|error| AppError::Settings(format!("ingest.routes: {error}")))?;
+        let zone = jiff::tz::TimeZone::get(&settings.time.zone)
+            .map_err(|error| AppError::Settings(error.to_string()))?;
+        let keys = wiring::api_keys(&settings.http.api_keys).map_err(AppError::Settings)?;
+        let keys = ApiKeys::new(keys, wiring::http_is_open(&settings.http));
+        let exporter = Exporter::install().map_err(|error| AppError::System(error.into()))?;
+
+        let store = Store::open(&store_settings).await?;
+        let registry = Arc::new(Registry::new(wiring::registry_settings(&settings.devices)));
+        registry.load(store.devices().await?, store.sensors().await?);
+
+        let publisher = Publisher::new(wiring::mqtt_limits(&settings.mqtt), clock.clone());
+        let (tap, committer) = ingest::start(Parts {
+            routes,
+            zone,
+            limits: wiring::ingest_limits(&settings),
+            registry: registry.clone(),
+            publisher: publisher.clone(),
+            writer: store.writer(store_settings.busy_timeout)?,
+            clock: clock.clone(),
+            noted_clients: store.clients_with_deliveries().await?,
+        })
+        .map_err(|error| AppError::System(error.into()))?;
+        let observer = Observer {
+            registry: registry.clone(),
+            committer: committer.clone(),
+            clock: clock.clone(),
+        };
+        let broker = Broker::new(
+            &publisher,
+            Hooks {
+                authorizer: Arc::new(Gatekeeper::new(wiring::mqtt_is_open(&settings.mqtt))),
+                tap: tap.clone(),
+                observer: Arc::new(observer),
+            },
+        );
+
+        let mut mqtt = Vec::new();
+        for address in &settings.mqtt.listen {
+            mqtt.push(Listener::new(bind("mqtt.listen", *address).await?, broker.clone()));
+        }
+        let mut http = Vec::new();
+        for address in &settings.http.listen {
+            http.push(bind("http.listen", *address).await?);
+        }
+        let maintenance = Maintenance {
+            registry: registry.clone(),
+            broker: broker.clone(),
+            publisher,
+            committer: committer.clone(),
+            tap: tap.clone(),
+            store: store.clone(),
+            exporter: exporter.clone(),
+            clock: clock.clone(),
+        };
+        let api = Api {
+            store: store.clone(),
+            registry,
+            tap,
+            committer: committer.clone(),
+            broker: broker.clone(),
+            keys,
+            exporter,
+            clock,
+            max_body: settings.http.max_body.as_usize(),
+            request_timeout: settings.http.request_timeout.0,
+            logs_requests: settings.log.http_access,
+        };
+        Ok(Self { store, committer, broker, maintenance, api, mqtt, http, settings })
+    }
+
+    pub fn device_count(&self) -> usize {
+        self.api.registry.count().total
+    }
+
+    /// Sets everything going.
+    ///
+    /// # Errors
+    /// When a bound socket has no address, which it always has.
+    pub fn start(self) -> io::Result<Running> {
+        let mut addresses = Addresses::default();
+        let (mut listeners, mut tasks) = (Tasks::default(), Tasks::default());
+        for listener in self.mqtt {
+            addresses.mqtt.push(listener.address()?);
+            listeners.spawn("mqtt listener", listener.run(listeners.stop_token(), GOODBYE_TIME));
+        }
+        let acceptor = api::Acceptor::new(self.http, &self.settings.http)?;
+        addresses.http = acceptor.addresses().to_vec();
+        let stop = tasks.stop_token();
+        tasks.spawn("http server", api::serve(self.api, acceptor, stop));
+        self.maintenance.start(&mut tasks, self.settings.log.summary_interval.0);
+        Ok(Running {
+            tasks,
+            listeners,
+            store: self.store,
+            committer: self.committer,
+            broker: self.broker,
+            addresses,
+        })
+    }
+}
+
+impl Running {
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Ends everything in order, within [`STOP_TIME`].
+    pub async fn stop(mut self) {
+        let deadline = Instant::now() + STOP_TIME;
+        self.broker.begin_stop();
+        self.listeners.stop(Instant::now() + GOODBYE_TIME + Duration::from_secs(1)).await;
+        self.committer.close();
+        let committer = self.committer.clone();
+        let mut drained = tokio::task::spawn_blocking(move || committer.join());
+        let store_time = deadline - Duration::from_secs(2);
+        if tokio::time::timeout_at(store_time, &mut drained).await.is_err() {
+            self.committer.give_up();
+            let _ = tokio::time::timeout_at(deadline, drained).await;
+        }
+        self.tasks.stop(deadline).await;
+        let closed = tokio::time::timeout_at(deadline, self.store.close());
+        if closed.await.is_err() {
+            tracing::warn!("the store did not close in time");
+        }
+    }
+}
+
+async fn bind(room: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address).await.map_err(|error| AppError::Listen {
+        room,
+        address,
+        reason: match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program listens there; stop it, or choose another port".to_owned()
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege; choose a higher one".to_owned()
+            }
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+            _ => error.to_string(),
+        },
+    })
+}

@@ -1,0 +1,150 @@
+//! From settings to what each room wants to be told.
+
+use std::sync::Arc;
+
+use crate::{
+    access::Grant,
+    config::{self, Anonymous, Settings, Unknown},
+    ingest::{Committer, IngestLimits},
+    mqtt::{self, Client, ReasonCode, SessionObserver, topic::TopicLimits},
+    registry::{PresenceSettings, Registry, RegistrySettings, UnknownDevices},
+    routes::{InvalidRoute, MessageKind, PayloadForm, RouteTable, RouteTemplate},
+    store::{QuarantineLimits, StoreSettings},
+    telemetry::{DeviceKey, Timestamp},
+};
+
+pub(super) fn mqtt_limits(settings: &config::Mqtt) -> mqtt::Limits {
+    mqtt::Limits {
+        connections_max: settings.max_connections,
+        connect_timeout: settings.connect_timeout.0,
+        packet_size_max: settings.max_packet_size.as_usize(),
+        receive_maximum: settings.receive_maximum.get(),
+        inflight_max: settings.max_inflight.get(),
+        queued_messages_max: settings.max_queued_messages,
+        queued_bytes_max: settings.max_queued_bytes.as_usize(),
+        session_expiry_max: settings.max_session_expiry.whole_seconds(),
+        keep_alive_max: u16::try_from(settings.max_keep_alive.whole_seconds()).unwrap_or(u16::MAX),
+        topic_alias_max: settings.max_topic_aliases,
+        subscriptions_max: settings.max_subscriptions,
+        topics: TopicLimits {
+            levels_max: settings.max_topic_levels,
+            bytes_max: settings.max_topic_length.as_usize(),
+        },
+        retained_messages_max: settings.max_retained_messages,
+        retained_bytes_max: settings.max_retained_bytes.as_usize(),
+        stall_timeout: settings.stall_timeout.0,
+    }
+}
+
+pub(super) fn registry_settings(settings: &config::Devices) -> RegistrySettings {
+    RegistrySettings {
+        unknown: match settings.unknown {
+            Unknown::Learn => UnknownDevices::Learn,
+            Unknown::Pending => UnknownDevices::Pending,
+            Unknown::Reject => UnknownDevices::Reject,
+        },
+        learned_per_hour_max: settings.max_learned_per_hour,
+        presence: PresenceSettings {
+            offline_grace: settings.offline_grace.0,
+            offline_after: settings.offline_after.0,
+        },
+    }
+}
+
+pub(super) fn ingest_limits(settings: &Settings) -> IngestLimits {
+    let (ingest, devices, quarantine) = (&settings.ingest, &settings.devices, &settings.quarantine);
+    IngestLimits {
+        batch_messages_max: ingest.max_batch_messages,
+        queue_messages_max: ingest.max_queued_messages,
+        queue_bytes_max: ingest.max_queued_bytes.as_usize(),
+        quarantine: QuarantineLimits {
+            entries_max: i64::from(quarantine.max_entries),
+            bytes_max: quarantine.max_bytes.as_i64(),
+        },
+        held_messages_max: i64::from(devices.max_held_messages),
+        held_bytes_max: devices.max_held_bytes.as_i64(),
+    }
+}
+
+pub(super) fn store_settings(settings: &Settings) -> Result<StoreSettings, String> {
+    Ok(StoreSettings {
+        path: settings.database_path()?,
+        readers: settings.database.readers,
+        busy_timeout: settings.database.busy_timeout.0,
+    })
+}
+
+pub(super) fn routes(settings: &[config::Route]) -> Result<RouteTable, InvalidRoute> {
+    let templates = settings.iter().map(|route| {
+        let kind = match route.kind {
+            config::Kind::Data => MessageKind::Data,
+            config::Kind::Status => MessageKind::Status,
+            config::Kind::Heartbeat => MessageKind::Heartbeat,
+        };
+        let form = match route.form {
+            config::Form::Auto => PayloadForm::Auto,
+            config::Form::Rich => PayloadForm::Rich,
+            config::Form::Flat => PayloadForm::Flat,
+            config::Form::Batch => PayloadForm::Batch,
+            config::Form::Single => PayloadForm::Single,
+            config::Form::Esp32 => PayloadForm::Esp32,
+        };
+        let is_gateway = route.device_kind == config::DeviceKind::Gateway;
+        RouteTemplate::new(&route.topic, kind, form, is_gateway)
+    });
+    RouteTable::new(templates.collect::<Result<_, _>>()?)
+}
+
+/// Whether MQTT clients without credentials are let in; the configuration has been checked.
+pub(super) fn mqtt_is_open(settings: &config::Mqtt) -> bool {
+    settings.allow_anonymous != Anonymous::No
+}
+
+/// Whether `/api` is open without a key.
+pub(super) fn http_is_open(settings: &config::Http) -> bool {
+    match settings.allow_anonymous {
+        Anonymous::Yes => true,
+        Anonymous::Loopback => settings.api_keys.is_empty(),
+        Anonymous::No => false,
+    }
+}
+
+/// # Errors
+/// Names the key whose device id is illegal.
+pub(super) fn api_keys(settings: &[config::ApiKey]) -> Result<Vec<(String, Grant)>, String> {
+    let grant = |key: &config::ApiKey| match &key.device {
+        None => Ok((key.key.clone(), Grant::Full)),
+        Some(device) => DeviceKey::new(device)
+            .map(|device| (key.key.clone(), Grant::DeviceUploads(device)))
+            .map_err(|error| format!("http.api_keys, the device of {:?}: {error}", key.name)),
+    };
+    settings.iter().map(grant).collect()
+}
+
+/// Carries the broker's news of sessions to presence and to ingest.
+pub(super) struct Observer {
+    pub(super) registry: Arc<Registry>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) clock: crate::clock::Clock,
+}
+
+impl SessionObserver for Observer {
+    fn connected(&self, client: &Arc<Client>, _session_present: bool) {
+        self.registry.connection_opened(client.connection);
+        if client.clean_start || !client.session_is_persistent {
+            self.committer.forget_deliveries(&client.client_id);
+        }
+        tracing::debug!(
+            client_id = %client.client_id,
+            peer = %client.peer,
+            version = client.version.label(),
+            "connected"
+        );
+    }
+
+    fn disconnected(&self, client: &Arc<Client>, reason: ReasonCode) {
+        let now = Timestamp::from_micros(self.clock.unix_micros());
+        self.registry.connection_closed(client.connection, now);
+        tracing::debug!(client_id = %client.client_id, reason = reason.label(), "disconnected");
+    }
+}

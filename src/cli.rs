@@ -1,0 +1,163 @@
+//! The command line: what was asked for, and mistakes told in one sentence.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    api,
+    app::{App, AppError},
+    clock::Clock,
+    config::{self, Settings},
+    logging,
+    store::Store,
+};
+
+/// An MQTT broker that checks, stores and serves what devices publish, and acknowledges only what is
+/// stored.
+///
+/// Without a command it serves: MQTT on 127.0.0.1:1883, HTTP on 127.0.0.1:8080, data in ./data.
+#[derive(Debug, Parser)]
+#[command(name = "brooklet", version, max_term_width = 100)]
+struct Arguments {
+    /// Configuration file. Without it ./broker.toml is read if it is there
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker, the store and the HTTP surface (the default)
+    Serve,
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print the OpenAPI document of the HTTP surface
+    Openapi,
+    /// Bring the database's schema up to date, and exit
+    Migrate,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Say whether the configuration is right
+    Check,
+    /// Print the configuration in force, secrets masked
+    Print,
+}
+
+/// A mistake of the operator's: told without a backtrace.
+const EXIT_USAGE: u8 = 2;
+
+/// Does what the command line asks for.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match execute(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+            eprintln!("brooklet: {}", chain.join(": "));
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn execute(arguments: Arguments) -> anyhow::Result<()> {
+    let command = arguments.command.unwrap_or(Command::Serve);
+    if let Command::Openapi = command {
+        return print(&api::document());
+    }
+    let settings = settings(arguments.config)?;
+    match command {
+        Command::Serve => serve(settings),
+        Command::Config { command: ConfigCommand::Check } => print("The configuration is right.\n"),
+        Command::Config { command: ConfigCommand::Print } => {
+            print(&toml::to_string(&settings.masked()).context("can't print the configuration")?)
+        }
+        Command::Migrate => migrate(&settings),
+        Command::Openapi => Ok(()),
+    }
+}
+
+fn settings(file: Option<PathBuf>) -> anyhow::Result<Settings> {
+    let beside = PathBuf::from("broker.toml");
+    let file = file.or_else(|| beside.exists().then_some(beside));
+    Ok(config::load(file.as_deref(), std::env::vars())?)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    std::io::stdout().write_all(text.as_bytes()).context("can't write to standard output")
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("can't start the runtime")
+}
+
+fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    let path = settings.database_path().map_err(AppError::Settings)?;
+    let (readers, busy_timeout) = (1, settings.database.busy_timeout.0);
+    runtime()?.block_on(async {
+        let settings = crate::store::StoreSettings { path, readers, busy_timeout };
+        let store = Store::open(&settings).await?;
+        let shown = store.path().display().to_string();
+        store.close().await;
+        print(&format!("The schema of {shown} is up to date.\n"))
+    })
+}
+
+fn serve(settings: Settings) -> anyhow::Result<()> {
+    logging::install(&settings.log).map_err(AppError::Settings)?;
+    raise_open_files();
+    let runtime = runtime()?;
+    let result = runtime.block_on(serve_until_signal(settings));
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve_until_signal(settings: Settings) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("can't wait for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for signals")?;
+    let database = settings.database_path().map_err(AppError::Settings)?;
+    let app = App::build(settings, Clock::system()).await?;
+    let devices = app.device_count();
+    let running = app.start().context("can't start")?;
+    for address in &running.addresses().mqtt {
+        tracing::info!(protocol = "mqtt", %address, "listening");
+    }
+    for address in &running.addresses().http {
+        tracing::info!(protocol = "http", %address, docs = %format!("http://{address}/docs"), "listening");
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, database = %database.display(), devices, "Brooklet is ready");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; a second signal exits at once");
+    tokio::select! {
+        () = running.stop() => tracing::info!("stopped"),
+        _ = terminate.recv() => std::process::exit(1),
+        _ = interrupt.recv() => std::process::exit(1),
+    }
+    Ok(())
+}
+
+/// Every connection is an open file: the soft limit is raised to what the system allows.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}

@@ -1,0 +1,245 @@
+//! Laying defaults, file and environment over each other, and telling mistakes.
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value, de::DeTable};
+
+use super::settings::{Anonymous, Settings, is_loopback};
+
+/// The shipped file: the defaults.
+pub const DEFAULTS: &str = include_str!("../../broker.toml");
+const VARIABLE_PREFIX: &str = "BROOKLET__";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("can't read the configuration {}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    /// `place` is a file and line, or a variable.
+    #[error("{place}: {what}")]
+    Wrong { place: String, what: String },
+}
+
+/// Where a file's text came from.
+struct Source<'a> {
+    name: String,
+    text: &'a str,
+}
+
+/// Reads the configuration: the defaults, `file` if one is given, then variables that begin with
+/// `BROOKLET__`.
+///
+/// # Errors
+/// The first mistake, with its place and what would be right.
+pub fn load(
+    file: Option<&Path>,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Settings, ConfigError> {
+    let mut merged = parse(&Source { name: "built-in broker.toml".to_owned(), text: DEFAULTS })?;
+    let text = match file {
+        None => String::new(),
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?,
+    };
+    let name = file.map_or_else(String::new, |path| path.display().to_string());
+    let source = Source { name, text: &text };
+    overlay(&mut merged, parse(&source)?);
+    read(&merged, |path| source.place(path))?;
+    for (name, value) in variables {
+        if let Some(path) = name.strip_prefix(VARIABLE_PREFIX) {
+            set_variable(&mut merged, &name, path, &value)?;
+        }
+    }
+    let settings = read(&merged, |path| source.place(path))?;
+    check(&settings, &source)?;
+    Ok(settings)
+}
+
+fn parse(source: &Source<'_>) -> Result<Table, ConfigError> {
+    source.text.parse::<Table>().map_err(|error| {
+        let line = error.span().map_or(1, |span| line_of(source.text, span.start));
+        let what = error.message().to_owned();
+        ConfigError::Wrong { place: format!("{} line {line}", source.name), what }
+    })
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+/// Tables are merged, everything else is replaced.
+fn overlay(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(over)) => overlay(base, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// `HTTP__LISTEN` is `http.listen`; the value is TOML, or else a text.
+fn set_variable(merged: &mut Table, name: &str, path: &str, text: &str) -> Result<(), ConfigError> {
+    let parsed = format!("value = {text}").parse::<Table>().ok();
+    let value = parsed
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()));
+    let keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
+    let mut over = value;
+    for key in keys.iter().rev() {
+        over = Value::Table([(key.clone(), over)].into_iter().collect());
+    }
+    if let Value::Table(over) = over {
+        overlay(merged, over);
+    }
+    read(merged, |_| name.to_owned()).map(|_| ())
+}
+
+fn read(merged: &Table, place: impl FnOnce(&str) -> String) -> Result<Settings, ConfigError> {
+    serde_path_to_error::deserialize(Value::Table(merged.clone())).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        let message = inner.message().trim().to_owned();
+        let what = match unknown_key(&message) {
+            Some((key, suggestion)) => format!("there is no key {key:?}{suggestion}"),
+            None => format!("{path}: {message}"),
+        };
+        ConfigError::Wrong { place: place(&path), what }
+    })
+}
+
+/// From serde's words on an unknown field: the field, and the known one nearest to it.
+fn unknown_key(message: &str) -> Option<(String, String)> {
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let key = quoted.next()?.to_owned();
+    let nearest = quoted
+        .map(|known| (strsim::damerau_levenshtein(&key, known), known))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, known)| *distance <= known.len().div_ceil(2))
+        .map(|(_, known)| format!("; do you mean {known:?}?"));
+    Some((key, nearest.unwrap_or_default()))
+}
+
+impl Source<'_> {
+    /// The file and line where the value at `path` stands, or the key itself where it does not.
+    fn place(&self, path: &str) -> String {
+        let Ok(table) = DeTable::parse(self.text) else {
+            return path.to_owned();
+        };
+        let mut table = table.get_ref();
+        let mut offset = None;
+        for key in path.split('.') {
+            let Some((found, value)) = table.iter().find(|(k, _)| k.get_ref().as_ref() == key)
+            else {
+                break;
+            };
+            offset = Some(found.span().start);
+            match value.get_ref().as_table() {
+                Some(inner) => table = inner,
+                None => break,
+            }
+        }
+        match offset {
+            Some(offset) => format!("{} line {}", self.name, line_of(self.text, offset)),
+            None if self.name.is_empty() => "configuration".to_owned(),
+            None => self.name.clone(),
+        }
+    }
+
+    fn wrong(&self, path: &str, what: impl Into<String>) -> ConfigError {
+        ConfigError::Wrong { place: self.place(path), what: what.into() }
+    }
+}
+
+/// What types alone can't say.
+fn check(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
+    let (mqtt, http) = (&settings.mqtt, &settings.http);
+    if mqtt.allow_anonymous != Anonymous::Yes && !is_loopback(&mqtt.listen) {
+        let what = "mqtt.listen can be reached from other machines, and clients have no \
+                    credentials yet: write mqtt.allow_anonymous = true if anybody may connect";
+        return Err(source.wrong("mqtt.listen", what));
+    }
+    if http.allow_anonymous != Anonymous::Yes
+        && http.api_keys.is_empty()
+        && !is_loopback(&http.listen)
+    {
+        let what = "http.listen can be reached from other machines: set http.api_keys, or write \
+                    http.allow_anonymous = true if anybody may read and upload";
+        return Err(source.wrong("http.listen", what));
+    }
+    if let Err(error) = jiff::tz::TimeZone::get(&settings.time.zone) {
+        let what = format!("time.zone: {error}; use UTC or a name such as \"Asia/Shanghai\"");
+        return Err(source.wrong("time.zone", what));
+    }
+    settings.database_path().map_err(|what| source.wrong("database.url", what))?;
+    if let Some(key) = http.api_keys.iter().find(|key| key.key.len() < 16) {
+        let what = format!("the key {:?} is shorter than 16 characters", key.name);
+        return Err(source.wrong("http.api_keys", what));
+    }
+    let at_least_one = [
+        ("mqtt.max_connections", mqtt.max_connections),
+        ("mqtt.max_queued_messages", mqtt.max_queued_messages),
+        ("mqtt.max_topic_levels", mqtt.max_topic_levels),
+        ("http.max_connections", http.max_connections),
+        ("ingest.max_queued_messages", settings.ingest.max_queued_messages),
+        ("ingest.max_batch_messages", settings.ingest.max_batch_messages),
+    ];
+    if let Some((path, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
+        return Err(source.wrong(path, format!("{path} must be at least 1")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(variables: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        load(None, variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    #[test]
+    fn the_shipped_file_names_every_key() {
+        let settings = loaded(&[]).unwrap();
+        let mut printed = Table::try_from(&settings).unwrap();
+        let mut shipped: Table = DEFAULTS.parse().unwrap();
+        let routes = |table: &mut Table| table["ingest"].as_table_mut().unwrap().remove("routes");
+        assert_eq!(routes(&mut printed).unwrap().as_array().unwrap().len(), 8);
+        routes(&mut shipped);
+        assert_eq!(printed, shipped);
+    }
+
+    #[test]
+    fn variables_come_last_and_are_checked() {
+        let settings = loaded(&[
+            ("BROOKLET__MQTT__LISTEN", r#"["127.0.0.1:0"]"#),
+            ("BROOKLET__LOG__LEVEL", "debug"),
+            ("PATH", "/bin"),
+        ])
+        .unwrap();
+        assert_eq!(settings.mqtt.listen[0].port(), 0);
+        assert_eq!(settings.log.level, "debug");
+        let error = loaded(&[("BROOKLET__MQTT__LISTN", "x")]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "BROOKLET__MQTT__LISTN: there is no key \"listn\"; do you mean \"listen\"?"
+        );
+    }
+
+    #[test]
+    fn each_mistake_is_one_sentence_with_its_place() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/config");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let expected = text.lines().next().unwrap().trim_start_matches("# ");
+            let error = load(Some(&path), []).unwrap_err().to_string();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let told = error.replace(path.to_str().unwrap(), name);
+            assert_eq!(told, expected, "{name}");
+            seen += 1;
+        }
+        assert!(seen >= 8);
+    }
+}

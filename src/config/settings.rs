@@ -1,0 +1,226 @@
+//! Every key, with its type. Meaning, default and bounds are told in `broker.toml`.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::quantity::{Bytes, Period};
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+    };
+}
+
+macro_rules! words {
+    ($name:ident { $($(#[$attribute:meta])* $variant:ident,)* }) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        pub enum $name { $($(#[$attribute])* $variant,)* }
+    };
+}
+
+section! {
+    Settings {
+        data_dir: std::path::PathBuf,
+        mqtt: Mqtt,
+        http: Http,
+        database: Database,
+        log: Log,
+        time: Time,
+        devices: Devices,
+        ingest: Ingest,
+        quarantine: Quarantine,
+    }
+}
+
+section! {
+    Mqtt {
+        listen: Vec<SocketAddr>,
+        allow_anonymous: Anonymous,
+        max_connections: usize,
+        connect_timeout: Period,
+        max_packet_size: Bytes,
+        receive_maximum: std::num::NonZeroU16,
+        max_inflight: std::num::NonZeroU16,
+        max_queued_messages: usize,
+        max_queued_bytes: Bytes,
+        max_session_expiry: Period,
+        max_keep_alive: Period,
+        max_topic_aliases: u16,
+        max_subscriptions: usize,
+        max_topic_levels: usize,
+        max_topic_length: Bytes,
+        max_retained_messages: usize,
+        max_retained_bytes: Bytes,
+        stall_timeout: Period,
+    }
+}
+
+section! {
+    Http {
+        listen: Vec<SocketAddr>,
+        allow_anonymous: Anonymous,
+        api_keys: Vec<ApiKey>,
+        max_body: Bytes,
+        max_connections: usize,
+        header_timeout: Period,
+        request_timeout: Period,
+    }
+}
+
+section! {
+    ApiKey {
+        name: String,
+        key: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        device: Option<String>,
+    }
+}
+
+section! {
+    Database { url: String, readers: u32, busy_timeout: Period, }
+}
+
+section! {
+    Log { level: String, format: LogFormat, http_access: bool, summary_interval: Period, }
+}
+
+section! {
+    Time { zone: String, }
+}
+
+section! {
+    Devices {
+        unknown: Unknown,
+        max_learned_per_hour: usize,
+        offline_grace: Period,
+        offline_after: Period,
+        max_held_messages: u32,
+        max_held_bytes: Bytes,
+    }
+}
+
+section! {
+    Ingest {
+        max_queued_messages: usize,
+        max_queued_bytes: Bytes,
+        max_batch_messages: usize,
+        routes: Vec<Route>,
+    }
+}
+
+section! {
+    Route {
+        topic: String,
+        kind: Kind,
+        #[serde(default)]
+        form: Form,
+        #[serde(default)]
+        device_kind: DeviceKind,
+    }
+}
+
+section! {
+    Quarantine { max_entries: u32, max_bytes: Bytes, }
+}
+
+words! { LogFormat { Human, Json, } }
+words! { Unknown { Learn, Pending, Reject, } }
+words! { Kind { Data, Status, Heartbeat, } }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    #[default]
+    Auto,
+    Rich,
+    Flat,
+    Batch,
+    Single,
+    Esp32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceKind {
+    #[default]
+    Device,
+    Gateway,
+}
+
+/// Whether those without credentials are let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "AnonymousWord", into = "AnonymousWord")]
+pub enum Anonymous {
+    /// Where every address is a loopback address.
+    Loopback,
+    Yes,
+    No,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected true, false or \"loopback\"")]
+enum AnonymousWord {
+    Plain(bool),
+    Word(String),
+}
+
+impl TryFrom<AnonymousWord> for Anonymous {
+    type Error = &'static str;
+
+    fn try_from(word: AnonymousWord) -> Result<Self, Self::Error> {
+        match word {
+            AnonymousWord::Plain(true) => Ok(Self::Yes),
+            AnonymousWord::Plain(false) => Ok(Self::No),
+            AnonymousWord::Word(word) if word == "loopback" => Ok(Self::Loopback),
+            AnonymousWord::Word(_) => Err("expected true, false or \"loopback\""),
+        }
+    }
+}
+
+impl From<Anonymous> for AnonymousWord {
+    fn from(anonymous: Anonymous) -> Self {
+        match anonymous {
+            Anonymous::Loopback => Self::Word("loopback".to_owned()),
+            Anonymous::Yes => Self::Plain(true),
+            Anonymous::No => Self::Plain(false),
+        }
+    }
+}
+
+impl Settings {
+    /// The same with secrets made unreadable.
+    #[must_use]
+    pub fn masked(mut self) -> Self {
+        for key in &mut self.http.api_keys {
+            key.key = "********".to_owned();
+        }
+        self
+    }
+
+    /// Path of the SQLite file.
+    ///
+    /// # Errors
+    /// What of `database.url` is not understood.
+    pub fn database_path(&self) -> Result<std::path::PathBuf, String> {
+        if self.database.url.is_empty() {
+            return Ok(self.data_dir.join("brooklet.db"));
+        }
+        match self.database.url.strip_prefix("sqlite://") {
+            Some(path) if !path.is_empty() => Ok(path.into()),
+            _ => {
+                Err("database.url is sqlite://PATH, such as sqlite:///var/lib/brooklet/brooklet.db"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+/// Whether every address can be reached from this machine only.
+pub(super) fn is_loopback(addresses: &[SocketAddr]) -> bool {
+    addresses.iter().all(|address| address.ip().is_loopback())
+}
