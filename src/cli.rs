@@ -8,10 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     api,
-    app::{App, AppError},
+    app::{App, AppError, logging},
     clock::Clock,
     config::{self, Settings},
-    logging,
     store::Store,
 };
 

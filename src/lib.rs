@@ -9,7 +9,6 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod ingest;
-pub mod logging;
 pub mod metrics;
 pub mod mqtt;
 pub mod registry;

@@ -1,4 +1,4 @@
-//! Devices and their sensors: look, register, edit, approve, delete.
+//! Devices: look, register, edit, approve, delete.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,12 +16,12 @@ use super::{
     body::Body,
     page::{self, Page},
     problem::{Answer, Changed, Created, Deleted, Fault, Problem},
-    wire::{Reading, Time},
+    wire::Time,
 };
 use crate::{
     ingest::replay_held,
-    registry::{Device, DeviceSnapshot, Sensor},
-    store::{DeviceEdit, DeviceRow, NewDevice, SensorEdit},
+    registry::{Device, DeviceSnapshot},
+    store::{DeviceEdit, DeviceRow, NewDevice},
     telemetry::{Approval, DeviceFacts, DeviceKey, DeviceKind, Timestamp},
 };
 
@@ -91,42 +91,6 @@ struct DeviceChange {
     labels: Option<HashMap<String, String>>,
     /// `active`, `pending` or `blocked`
     approval: Option<String>,
-}
-
-/// A sensor and its newest reading
-#[derive(Debug, Clone, Object)]
-#[oai(skip_serializing_if_is_none)]
-pub(super) struct SensorView {
-    id: i64,
-    device: String,
-    name: String,
-    display_name: Option<String>,
-    #[oai(rename = "type")]
-    kind: Option<String>,
-    unit: Option<String>,
-    location: Option<String>,
-    /// Values outside `min` to `max` are stored as uncertain
-    min: Option<f64>,
-    max: Option<f64>,
-    /// An inactive sensor's readings are refused
-    active: bool,
-    latest: Option<Reading>,
-}
-
-/// What may be changed of a sensor; what is left out stays, null removes it
-#[derive(Debug, Clone, Object, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[oai(deny_unknown_fields)]
-struct SensorChange {
-    display_name: Option<String>,
-    #[oai(rename = "type")]
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    unit: Option<String>,
-    location: Option<String>,
-    min: Option<f64>,
-    max: Option<f64>,
-    active: Option<bool>,
 }
 
 /// What an approval has set free
@@ -283,44 +247,6 @@ impl Devices {
     )]
     async fn approve(&self, api: State<'_>, device: Path<String>) -> Changed<Approved> {
         approve(&api, &device).await.into()
-    }
-
-    /// List a device's sensors
-    #[oai(
-        path = "/api/devices/:device/sensors",
-        method = "get",
-        tag = "Tag::Devices",
-        operation_id = "list_device_sensors"
-    )]
-    async fn sensors(&self, api: State<'_>, device: Path<String>) -> Answer<Page<SensorView>> {
-        find(&api, &device)
-            .map(|device| {
-                let sensors = device.sensors().iter().map(|sensor| view(sensor)).collect();
-                Page::new(sensors, None)
-            })
-            .into()
-    }
-
-    /// Change a sensor
-    #[oai(
-        path = "/api/devices/:device/sensors/:sensor",
-        method = "patch",
-        tag = "Tag::Devices",
-        operation_id = "update_sensor"
-    )]
-    async fn update_sensor(
-        &self,
-        api: State<'_>,
-        device: Path<String>,
-        /// Its name
-        sensor: Path<String>,
-        body: Body<SensorChange>,
-    ) -> Changed<SensorView> {
-        let change = match body.0 {
-            Ok(change) => change,
-            Err(fault) => return fault.into(),
-        };
-        update_sensor(&api, &device, &sensor, change).await.into()
     }
 }
 
@@ -487,39 +413,9 @@ async fn delete(api: &Api, key: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn update_sensor(
-    api: &Api,
-    key: &str,
-    name: &str,
-    change: SensorChange,
-) -> Result<SensorView, Fault> {
-    let device = find(api, key)?;
-    let sensor = device.sensor(name).ok_or_else(|| Fault::not_found("sensor"))?;
-    let before = sensor.settings();
-    let text = |pointer, given: Option<String>, old: Option<String>| match given {
-        Some(text) => checked_text(pointer, text).map(|t| (!t.is_empty()).then_some(t)),
-        None => Ok(old),
-    };
-    let edit = SensorEdit {
-        display_name: text("/display_name", change.display_name, before.display_name)?,
-        kind: text("/type", change.kind, before.kind)?,
-        unit: text("/unit", change.unit, before.unit.map(|unit| unit.to_string()))?,
-        location: text("/location", change.location, before.location)?,
-        min: change.min.or(before.min),
-        max: change.max.or(before.max),
-        active: change.active.unwrap_or(before.active),
-    };
-    if edit.min.zip(edit.max).is_some_and(|(min, max)| min > max) {
-        return Err(Fault::invalid("/min", "min is at most max"));
-    }
-    api.store.update_sensor(sensor.id, &edit).await?;
-    sensor.apply(edit);
-    Ok(view(&sensor))
-}
-
 const TEXT_MAX: usize = 200;
 
-fn checked_text(pointer: &str, text: String) -> Result<String, Fault> {
+pub(super) fn checked_text(pointer: &str, text: String) -> Result<String, Fault> {
     if text.chars().count() > TEXT_MAX || text.chars().any(char::is_control) {
         return Err(Fault::invalid(pointer, "at most 200 characters, no control characters"));
     }
@@ -570,22 +466,5 @@ impl From<DeviceSnapshot> for DeviceView {
             last_heartbeat: device.last_heartbeat.map(Time),
             last_report: device.last_report.map(Value::Object),
         }
-    }
-}
-
-fn view(sensor: &Sensor) -> SensorView {
-    let settings = sensor.settings();
-    SensorView {
-        id: sensor.id.0,
-        device: sensor.device.to_string(),
-        name: sensor.name.to_string(),
-        display_name: settings.display_name,
-        kind: settings.kind,
-        unit: settings.unit.map(|unit| unit.to_string()),
-        location: settings.location,
-        min: settings.min,
-        max: settings.max,
-        active: settings.active,
-        latest: sensor.newest().map(Reading::from),
     }
 }

@@ -1,7 +1,8 @@
 //! Around every request: key, body limit, time limit, errors as problems, log line and metrics.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
+use futures_util::FutureExt;
 use metrics::{counter, histogram};
 use poem::{
     Endpoint, IntoResponse, Request, Response,
@@ -75,9 +76,14 @@ impl<E: Endpoint> Guard<E> {
                 }
             }
         }
-        match self.inner.call(request).await {
-            Ok(output) => output.into_response(),
-            Err(error) => as_problem(error),
+        match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
+            Ok(Ok(output)) => output.into_response(),
+            Ok(Err(error)) => as_problem(error),
+            Err(_) => {
+                counter!(names::TASK_PANICS).increment(1);
+                tracing::error!("a request panicked");
+                Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "").into_response()
+            }
         }
     }
 

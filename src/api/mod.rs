@@ -10,6 +10,7 @@ mod health;
 mod page;
 mod problem;
 mod quarantine;
+mod sensors;
 mod service;
 mod uploads;
 mod wire;
@@ -70,6 +71,7 @@ enum Tag {
 
 type Resources = (
     devices::Devices,
+    sensors::Sensors,
     data::Data,
     uploads::Uploads,
     quarantine::Quarantine,
@@ -81,6 +83,7 @@ type Resources = (
 fn service() -> OpenApiService<Resources, ()> {
     let resources = (
         devices::Devices,
+        sensors::Sensors,
         data::Data,
         uploads::Uploads,
         quarantine::Quarantine,

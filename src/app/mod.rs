@@ -4,6 +4,7 @@
 //! The order of the stop: nothing new is accepted; connections acknowledge what they have received
 //! and say goodbye; the committer stores what is queued; requests are answered; the store closes.
 
+pub mod logging;
 mod maintenance;
 mod tasks;
 mod wiring;

@@ -60,7 +60,7 @@ impl Store {
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
         let wanted = query.limit + 1 + query.offset;
         let share = wanted as u64 / query.sensors.len().max(1) as u64;
-        let fetch = (share * 2).clamp(FETCH_MIN, wanted.max(1) as u64);
+        let fetch = (share * 2).max(FETCH_MIN).min(wanted as u64);
         let mut streams = Vec::with_capacity(query.sensors.len());
         let mut heads = BinaryHeap::new();
         for (at, sensor) in query.sensors.iter().enumerate() {

@@ -10,7 +10,7 @@ use std::{
 use proc_macro2::{TokenStream, TokenTree};
 
 const FLOORS: &[(&str, u8)] = &[
-    ("main", 10),
+    ("main", 11),
     ("cli", 10),
     ("app", 9),
     ("api", 8),
@@ -27,7 +27,6 @@ const FLOORS: &[(&str, u8)] = &[
     ("config", 1),
     ("metrics", 1),
     ("clock", 1),
-    ("logging", 1),
 ];
 
 /// A word, and where alone it may stand (path prefixes below `src/`).

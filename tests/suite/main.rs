@@ -1,3 +1,21 @@
 //! The product from the outside: real sockets, real HTTP, real files, the real binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails is to panic"
+)]
 
 mod architecture;
+mod broker;
+mod command_line;
+mod crash;
+mod devices;
+mod harness;
+mod http;
+mod ingest;
+mod openapi;
+mod sources;
+mod store_failure;
+mod wire;

@@ -1,0 +1,82 @@
+//! What an operator types, and what is said to mistakes.
+
+use std::{fs, os::unix::fs::PermissionsExt, process::Output};
+
+use tempfile::TempDir;
+
+use crate::harness::{Brooklet, command};
+
+fn told(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
+
+#[test]
+fn mistakes_are_one_sentence_and_exit_with_2() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("broker.toml"), "[mqtt]\nlistn = []\n").unwrap();
+    let output = command(folder.path()).args(["config", "check"]).output().unwrap();
+    let expected =
+        "brooklet: broker.toml line 2: there is no key \"listn\"; do you mean \"listen\"?";
+    assert_eq!(told(&output), (Some(2), expected.to_owned()));
+    let output = command(folder.path()).args(["--config", "none.toml"]).output().unwrap();
+    let (code, text) = told(&output);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("can't read the configuration none.toml"), "{text}");
+}
+
+#[tokio::test]
+async fn a_port_in_use_and_a_database_in_use_are_said() {
+    let brooklet = Brooklet::start().await;
+    let folder = TempDir::new().unwrap();
+    let taken = format!("[\"{}\"]", brooklet.mqtt);
+    let output = command(folder.path()).env("BROOKLET__MQTT__LISTEN", taken).output().unwrap();
+    let (code, text) = told(&output);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("another program listens there"), "{text}");
+    let output = command(brooklet.folder())
+        .env("BROOKLET__MQTT__LISTEN", "[\"127.0.0.1:0\"]")
+        .env("BROOKLET__HTTP__LISTEN", "[\"127.0.0.1:0\"]")
+        .output()
+        .unwrap();
+    let (code, text) = told(&output);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("another Brooklet has ./data/brooklet.db open"), "{text}");
+}
+
+#[test]
+fn a_folder_that_can_not_be_written_is_said() {
+    let folder = TempDir::new().unwrap();
+    let target = folder.path().join("file");
+    fs::write(&target, "").unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let output = command(folder.path()).env("BROOKLET__DATA_DIR", "file/data").output().unwrap();
+    let (code, text) = told(&output);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("can't open the database file/data/brooklet.db"), "{text}");
+}
+
+#[test]
+fn a_newer_database_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let migrate = || command(folder.path()).arg("migrate").output().unwrap();
+    assert!(migrate().status.success());
+    let database = rusqlite::Connection::open(folder.path().join("data/brooklet.db")).unwrap();
+    let row = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)";
+    database.execute(row, []).unwrap();
+    let (code, text) = told(&migrate());
+    assert_eq!(code, Some(2));
+    assert!(text.contains("m9999_future"), "{text}");
+}
+
+#[test]
+fn secrets_are_masked() {
+    let folder = TempDir::new().unwrap();
+    let output = command(folder.path())
+        .env("BROOKLET__HTTP__API_KEYS", r#"[{ name = "k", key = "a-secret-of-ours" }]"#)
+        .args(["config", "print"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    assert!(text.contains("********") && !text.contains("a-secret-of-ours"), "{text}");
+}

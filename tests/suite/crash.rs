@@ -1,0 +1,110 @@
+//! `kill -9` at any moment loses no acknowledged reading and stores none twice.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rusqlite::Connection;
+
+use crate::{
+    harness::Brooklet,
+    wire::{Client, connect},
+};
+
+/// Acknowledged readings: (device, event time in µs) and value.
+type Acknowledged = Arc<Mutex<BTreeMap<(String, i64), f64>>>;
+
+const PUBLISHERS: usize = 6;
+const START: i64 = 1_766_125_800_000_000;
+
+fn rounds() -> u64 {
+    std::env::var("BROOKLET_CRASH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_reading_outlives_kill_9() {
+    let mut brooklet = Brooklet::start().await;
+    let acknowledged = Acknowledged::default();
+    for round in 0..rounds() {
+        let publishers: Vec<_> = (0..PUBLISHERS)
+            .map(|publisher| {
+                let (address, acknowledged) = (brooklet.mqtt, acknowledged.clone());
+                tokio::spawn(publish_until_dead(address, publisher, round, acknowledged))
+            })
+            .collect();
+        let moment = 20 + (round * 7919 + u64::from(brooklet.pid())) % 180;
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        brooklet.kill();
+        for publisher in publishers {
+            publisher.await.unwrap();
+        }
+        brooklet = brooklet.restart().await;
+        compare(&brooklet, &acknowledged);
+    }
+    assert!(acknowledged.lock().unwrap().len() as u64 > rounds() * 10);
+}
+
+/// Publishes readings with times of their own, noting each that is acknowledged; QoS 1 and 2 by turns.
+async fn publish_until_dead(
+    address: std::net::SocketAddr,
+    publisher: usize,
+    round: u64,
+    acknowledged: Acknowledged,
+) {
+    let device = format!("p{publisher}");
+    let client_id = format!("crash-{publisher}");
+    let Ok(opened) = tokio::time::timeout(
+        Duration::from_secs(5),
+        tokio::spawn(async move {
+            Client::open(address, connect(5, 2, 60, &[], &client_id), true).await
+        }),
+    )
+    .await
+    else {
+        return;
+    };
+    let Ok((mut client, _)) = opened else { return };
+    for n in 0..100_000_i64 {
+        let time = START + (round as i64 * 1_000_000 + n) * 1_000_000;
+        let payload = format!(r#"{{"t": {n}, "ts": {time}}}"#);
+        let topic = format!("devices/{device}/data");
+        let first = if publisher % 2 == 0 { 0x32 } else { 0x34 };
+        let id = (n % 60_000 + 1) as u16;
+        let bytes = client.publish_packet(first, &topic, id, payload.as_bytes());
+        if !client.try_send(&bytes).await {
+            return;
+        }
+        let Some(packet) = client.packet().await else { return };
+        assert_eq!(packet.body.get(2).copied().unwrap_or(0), 0);
+        acknowledged.lock().unwrap().insert((device.clone(), time), n as f64);
+        if first == 0x34 {
+            let release = crate::wire::packet(0x62, &id.to_be_bytes());
+            if !client.try_send(&release).await || client.packet().await.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+fn compare(brooklet: &Brooklet, acknowledged: &Acknowledged) {
+    let database = Connection::open(brooklet.database()).unwrap();
+    let mut statement = database
+        .prepare(
+            "SELECT d.key, r.event_time, r.value FROM reading r JOIN sensor s ON s.id = r.sensor_id \
+             JOIN device d ON d.id = s.device_id",
+        )
+        .unwrap();
+    let mut stored = BTreeMap::new();
+    let rows = statement
+        .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get::<_, f64>(2)?)))
+        .unwrap();
+    for row in rows {
+        let (key, value) = row.unwrap();
+        assert!(stored.insert(key, value).is_none(), "stored twice");
+    }
+    for (key, value) in acknowledged.lock().unwrap().iter() {
+        assert_eq!(stored.get(key), Some(value), "{key:?} was acknowledged");
+    }
+}

@@ -1,0 +1,68 @@
+//! A store that does not answer: nothing is acknowledged, nothing is lost, sockets wait.
+
+use std::time::Duration;
+
+use reqwest::Method;
+
+use crate::{
+    harness::Brooklet,
+    wire::{Client, connect},
+};
+
+fn lock(brooklet: &Brooklet) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(brooklet.database()).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    connection
+}
+
+#[tokio::test]
+async fn acknowledgements_are_withheld_while_the_store_is_locked() {
+    let mut brooklet =
+        Brooklet::with(&[("DATABASE__BUSY_TIMEOUT", "50ms"), ("MQTT__RECEIVE_MAXIMUM", "10")])
+            .await;
+    brooklet.may_log_errors();
+    let mut device = brooklet.connect("d").await;
+    device.publish("devices/d/data", r#"{"t": 0}"#).await;
+    let held = lock(&brooklet);
+    let mut bytes = Vec::new();
+    for n in 1..=10 {
+        let id = device.next_id();
+        let payload = format!(r#"{{"t": {n}}}"#);
+        bytes.extend(device.publish_packet(0x32, "devices/d/data", id, payload.as_bytes()));
+    }
+    device.send(&bytes).await;
+    assert!(device.quiet_for(Duration::from_millis(300)).await, "nothing is acknowledged");
+    let health = brooklet.request(Method::GET, "/health", None).await;
+    assert_eq!(health.status, 503, "{}", health.text);
+    let mut other = brooklet.connect("other").await;
+    other.publish("not/ingest", "goes on").await;
+    drop(held);
+    for id in 2..=11 {
+        let acked = device.ack().await;
+        assert_eq!((acked.id, acked.reason), (id, 0));
+    }
+    let history = brooklet.get("/api/data/history?device_id=d").await;
+    assert_eq!(history["items"].as_array().unwrap().len(), 11);
+    brooklet.eventually("/version", |_| true).await;
+    let health = brooklet.request(Method::GET, "/health", None).await;
+    assert_eq!(health.status, 200, "{}", health.text);
+}
+
+#[tokio::test]
+async fn a_socket_that_waits_too_long_is_told_server_busy() {
+    let mut brooklet =
+        Brooklet::with(&[("DATABASE__BUSY_TIMEOUT", "50ms"), ("MQTT__RECEIVE_MAXIMUM", "1")]).await;
+    brooklet.may_log_errors();
+    let (mut device, _) = Client::open(brooklet.mqtt, connect(5, 2, 2, &[], "d"), true).await;
+    device.publish("devices/d/data", r#"{"t": 0}"#).await;
+    let held = lock(&brooklet);
+    let publish = device.publish_packet(0x32, "devices/d/data", 9, br#"{"t": 1}"#);
+    device.send(&publish).await;
+    assert_eq!(device.goodbye().await, Some(0x89));
+    drop(held);
+    brooklet
+        .eventually("/api/data/history?device_id=d", |page| {
+            page["items"].as_array().unwrap().len() == 2
+        })
+        .await;
+}
