@@ -7,7 +7,7 @@ use poem_openapi::{Object, OpenApi};
 
 use super::{
     Api, State, Tag,
-    problem::{Answer, Fault},
+    problem::{Fault, Shown},
     wire::Time,
 };
 use crate::{
@@ -58,7 +58,7 @@ impl Esp32 {
         tag = "Tag::Devices",
         operation_id = "device_status"
     )]
-    async fn device_status(&self, api: State<'_>) -> Answer<Vec<DeviceStatus>> {
+    async fn device_status(&self, api: State<'_>) -> Shown<Vec<DeviceStatus>> {
         let devices = api.registry.all();
         let status = devices.iter().map(|device| {
             let device = device.snapshot();
@@ -71,7 +71,7 @@ impl Esp32 {
                 last_seen: device.last_seen.map(Time),
             }
         });
-        Answer::Ok(poem_openapi::payload::Json(status.collect()))
+        Shown::Ok(poem_openapi::payload::Json(status.collect()))
     }
 
     /// Last 50 temperatures of each device
@@ -87,7 +87,7 @@ impl Esp32 {
     async fn telemetry_recent(
         &self,
         api: State<'_>,
-    ) -> Answer<BTreeMap<String, RecentTemperatures>> {
+    ) -> Shown<BTreeMap<String, RecentTemperatures>> {
         recent(&api).await.into()
     }
 }

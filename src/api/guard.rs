@@ -132,7 +132,13 @@ fn as_problem(error: poem::Error) -> Response {
         tracing::error!(%error, "a request failed");
         String::new()
     } else {
-        error.to_string()
+        // poem numbers the parts of a path instead of naming them.
+        match error.to_string() {
+            text if text.starts_with("failed to parse path") => text
+                .split_once("`: ")
+                .map_or(text.clone(), |(_, reason)| format!("the path: {reason}")),
+            text => text,
+        }
     };
     Fault::new(status, detail).into_response()
 }

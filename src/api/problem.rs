@@ -30,8 +30,8 @@ pub(super) struct Problem {
     #[oai(skip_serializing_if_is_none)]
     pub(super) detail: Option<String>,
     /// The parts of the request that were wrong
-    #[oai(skip_serializing_if_is_empty)]
-    pub(super) errors: Vec<FieldError>,
+    #[oai(skip_serializing_if_is_none)]
+    pub(super) errors: Option<Vec<FieldError>>,
 }
 
 /// One wrong part of a request
@@ -93,7 +93,7 @@ impl Fault {
             title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
             status: self.status.as_u16(),
             detail: (!self.detail.is_empty()).then_some(self.detail),
-            errors: self.errors,
+            errors: (!self.errors.is_empty()).then_some(self.errors),
         }
     }
 }
@@ -205,6 +205,15 @@ answers! {
         Forbidden = 403 "The key does not allow this",
         NotFound = 404 "There is no such thing",
         Invalid = 422 "A parameter is out of its range",
+    }
+}
+
+answers! {
+    /// The answer to a query without parameters.
+    Shown {
+        Ok = 200, "As it is",
+        Unauthorized = 401 "A key is needed",
+        Forbidden = 403 "The key does not allow this",
     }
 }
 

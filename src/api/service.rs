@@ -1,10 +1,10 @@
 //! The service itself: totals, database, version.
 
-use poem_openapi::{Object, OpenApi};
+use poem_openapi::{Object, OpenApi, payload::Json};
 
 use super::{
     Api, State, Tag,
-    problem::{Answer, Fault},
+    problem::{Fault, Shown},
 };
 
 pub(super) struct Service;
@@ -63,7 +63,7 @@ impl Service {
         tag = "Tag::Service",
         operation_id = "service_statistics"
     )]
-    async fn statistics(&self, api: State<'_>) -> Answer<Totals> {
+    async fn statistics(&self, api: State<'_>) -> Shown<Totals> {
         Ok(totals(&api)).into()
     }
 
@@ -74,18 +74,17 @@ impl Service {
         tag = "Tag::Service",
         operation_id = "database_status"
     )]
-    async fn database(&self, api: State<'_>) -> Answer<DatabaseView> {
+    async fn database(&self, api: State<'_>) -> Shown<DatabaseView> {
         database(&api).await.into()
     }
 
     /// Release
     #[oai(path = "/version", method = "get", tag = "Tag::Service", operation_id = "version")]
-    async fn version(&self) -> Answer<Version> {
-        Ok(Version {
+    async fn version(&self) -> Json<Version> {
+        Json(Version {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
-        .into()
     }
 }
 
