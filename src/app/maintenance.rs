@@ -35,6 +35,7 @@ pub(super) struct Maintenance {
 
 impl Maintenance {
     pub(super) fn start(self, tasks: &mut Tasks, summary_interval: Duration) {
+        self.publish_all_presence();
         let presence = self.clone();
         tasks.every("presence", EVERY_SECOND, move || {
             presence.tell_presence();
@@ -70,13 +71,26 @@ impl Maintenance {
                 (&change.device.key, if change.online { "online" } else { "offline" });
             tracing::info!(%device, state, at = %change.at, "presence changed");
             counter!(names::PRESENCE_CHANGES, "state" => state).increment(1);
-            let body = json!({"device": device.as_str(), "online": change.online,
-                              "at": change.at.to_string()});
-            let topic = format!("devices/{device}/presence");
-            let payload = Bytes::from(body.to_string());
-            if let Err(error) = self.publisher.publish(&topic, payload, QoS::AtLeastOnce, true) {
-                tracing::debug!(%error, topic, "presence could not be published");
-            }
+            self.publish_presence(device.as_str(), change.online, change.at);
+        }
+    }
+
+    /// Retains every device's presence as the store has it: retained messages begin anew with the
+    /// process.
+    pub(super) fn publish_all_presence(&self) {
+        for device in self.registry.all() {
+            let device = device.snapshot();
+            let at = device.last_seen.unwrap_or(device.first_seen);
+            self.publish_presence(device.key.as_str(), device.online, at);
+        }
+    }
+
+    fn publish_presence(&self, device: &str, online: bool, at: Timestamp) {
+        let body = json!({"device": device, "online": online, "at": at.to_string()});
+        let topic = format!("devices/{device}/presence");
+        let payload = Bytes::from(body.to_string());
+        if let Err(error) = self.publisher.publish(&topic, payload, QoS::AtLeastOnce, true) {
+            tracing::debug!(%error, topic, "presence could not be published");
         }
     }
 

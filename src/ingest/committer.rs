@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -188,7 +189,7 @@ impl Work {
         let started = self.clock.monotonic();
         let mut pause = RETRY_FIRST;
         loop {
-            match self.try_commit(&batch) {
+            match self.try_commit_contained(&batch) {
                 Ok(staged) => {
                     self.note_recovery();
                     let took = self.clock.monotonic().saturating_sub(started);
@@ -207,6 +208,16 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// A panic over a message costs that message, not ingest: it counts as refused by the store.
+    fn try_commit_contained(&mut self, batch: &[Submission]) -> Result<Staged, StoreError> {
+        let contained = AssertUnwindSafe(|| self.try_commit(batch));
+        catch_unwind(contained).unwrap_or_else(|_| {
+            counter!(names::TASK_PANICS).increment(1);
+            tracing::error!(messages = batch.len(), "a batch panicked");
+            Err(StoreError::Rejected("its handling panicked".to_owned()))
+        })
     }
 
     fn try_commit(&mut self, batch: &[Submission]) -> Result<Staged, StoreError> {

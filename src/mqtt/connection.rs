@@ -217,10 +217,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Reads and handles packets. `true` when there may be more to do at once.
     fn take_in(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
-        if self.is_stopping || self.output.len() > READ_UNTIL {
+        if self.output.len() > READ_UNTIL {
             return Ok(false);
         }
-        if self.is_held_up(context)? {
+        let is_held_up = self.is_held_up(context);
+        if self.is_stopping {
+            return Ok(false);
+        }
+        if is_held_up {
             if self.stalled_at.is_none() {
                 self.stalled_at = Some(self.broker.clock.monotonic());
             }
@@ -236,16 +240,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Whether the tap has no room, or the inbound window is full.
-    fn is_held_up(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
+    fn is_held_up(&mut self, context: &mut Context<'_>) -> bool {
         while self.stalled.is_some() {
             if self.broker.hooks.tap.poll_ready(context).is_pending() {
-                return Ok(true);
+                return true;
             }
             if let Some(message) = self.stalled.take() {
                 self.offer(message);
             }
         }
-        Ok(self.received.len() >= usize::from(self.broker.limits.receive_maximum))
+        self.received.len() >= usize::from(self.broker.limits.receive_maximum)
     }
 
     fn handle_buffered(&mut self) -> Result<bool, End> {

@@ -15,9 +15,10 @@ use crate::telemetry::{
     SensorName, Timestamp,
 };
 
-/// The newest reading of every sensor: one seek in the readings' primary key for each.
+/// The newest reading of every sensor: one seek in the readings' primary key for each. The join's
+/// order matters, and `CROSS JOIN` is how SQLite is told to keep it.
 pub(super) const NEWEST: &str = "SELECT r.sensor_id, r.event_time, r.received_at, r.value, \
-    r.quality FROM sensor s JOIN reading r ON r.sensor_id = s.id AND r.event_time = \
+    r.quality FROM sensor s CROSS JOIN reading r WHERE r.sensor_id = s.id AND r.event_time = \
     (SELECT max(event_time) FROM reading WHERE sensor_id = s.id)";
 
 /// Rows deleted in one go, so that ingest waits for moments only.

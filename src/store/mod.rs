@@ -70,3 +70,6 @@ impl SeldomWrite<'_> {
         Ok(self.transaction.commit().await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,12 @@ impl Writer {
         Ok(result)
     }
 
+    /// The `synchronous` setting in force; 2 is FULL.
+    #[cfg(test)]
+    pub(super) fn synchronous(&self) -> i64 {
+        self.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap_or(-1)
+    }
+
     /// Forgets what is known of the quarantine's size: somebody else has changed it.
     pub fn recount_quarantine(&mut self) {
         self.quarantine = None;

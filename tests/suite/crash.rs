@@ -70,7 +70,7 @@ async fn publish_until_dead(
         let time = START + (round as i64 * 1_000_000 + n) * 1_000_000;
         let payload = format!(r#"{{"t": {n}, "ts": {time}}}"#);
         let topic = format!("devices/{device}/data");
-        let first = if publisher % 2 == 0 { 0x32 } else { 0x34 };
+        let first = if publisher.is_multiple_of(2) { 0x32 } else { 0x34 };
         let id = (n % 60_000 + 1) as u16;
         let bytes = client.publish_packet(first, &topic, id, payload.as_bytes());
         if !client.try_send(&bytes).await {

@@ -66,3 +66,33 @@ async fn a_socket_that_waits_too_long_is_told_server_busy() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn a_message_that_the_store_refuses_is_found_and_the_rest_is_stored() {
+    let brooklet = Brooklet::start().await;
+    let mut device = brooklet.connect("d").await;
+    device.publish("devices/d/data", r#"{"t": 0}"#).await;
+    rusqlite::Connection::open(brooklet.database())
+        .unwrap()
+        .execute_batch(
+            "CREATE TRIGGER poison BEFORE INSERT ON reading WHEN NEW.value = 666 \
+             BEGIN SELECT RAISE(ABORT, 'poison'); END",
+        )
+        .unwrap();
+    let mut bytes = Vec::new();
+    for n in 650..=680 {
+        let id = device.next_id();
+        let payload = format!(r#"{{"t": {n}}}"#);
+        bytes.extend(device.publish_packet(0x32, "devices/d/data", id, payload.as_bytes()));
+    }
+    device.send(&bytes).await;
+    for n in 650..=680 {
+        let expected = if n == 666 { 0x83 } else { 0 };
+        assert_eq!(device.ack().await.reason, expected, "{n}");
+    }
+    let history = brooklet.get("/api/data/history?device_id=d").await;
+    assert_eq!(history["items"].as_array().unwrap().len(), 31);
+    let quarantine = brooklet.get("/api/quarantine").await;
+    assert_eq!(quarantine["items"][0]["reason"], "unstorable");
+    assert_eq!(quarantine["items"][0]["payload_text"], r#"{"t": 666}"#);
+}
