@@ -166,7 +166,7 @@ impl Device {
     fn write_message(&mut self, now: Instant) {
         if self.options.topic.is_some() {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.text = format!("{:020}", since.as_nanos());
+            self.text = since.as_nanos().to_string();
             while self.text.len() < self.options.payload_bytes {
                 self.text.push('x');
             }

@@ -75,7 +75,7 @@ fn measure(first: u8, body: &[u8], is_v5: bool, now: Duration, stats: &Stats, ac
     }
     let payload = if is_v5 { rest.get(1..) } else { Some(rest) };
     let sent = payload
-        .and_then(|payload| payload.get(..20))
+        .and_then(|payload| payload.get(..19))
         .and_then(|digits| std::str::from_utf8(digits).ok())
         .and_then(|digits| digits.parse::<u64>().ok());
     if let Some(sent) = sent {

@@ -38,6 +38,7 @@ impl<E: Endpoint> Endpoint for Guard<E> {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let peer = request.remote_addr().to_string();
+        let peer = peer.strip_prefix("socket://").unwrap_or(&peer);
         let answered = match timeout(self.request_timeout, self.answer(request)).await {
             Ok(response) => response,
             Err(_) => {

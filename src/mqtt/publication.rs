@@ -16,7 +16,7 @@ pub struct Publication {
     pub payload: Bytes,
     pub qos: QoS,
     pub retain: bool,
-    /// See [`PublishProperties::forwarded`].
+    /// The properties that subscribers get as they came, encoded, without the length before them.
     pub forwarded: Bytes,
     /// The payload claims to be UTF-8.
     pub is_utf8: bool,
