@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 /// What the messages of a route are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageKind {
@@ -144,14 +146,14 @@ pub struct RouteMatch<'t> {
 pub struct RouteTable {
     routes: Vec<RouteTemplate>,
     /// Routes by their first level, which is a name.
-    by_first: HashMap<String, Vec<usize>>,
+    by_first: HashMap<String, Vec<usize>, RandomState>,
 }
 
 impl RouteTable {
     /// # Errors
     /// When two templates can match the same topic.
     pub fn new(routes: Vec<RouteTemplate>) -> Result<Self, InvalidRoute> {
-        let mut by_first: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_first: HashMap<String, Vec<usize>, RandomState> = HashMap::default();
         for (at, route) in routes.iter().enumerate() {
             let earlier = routes.iter().take(at).find(|earlier| earlier.overlaps(route));
             if let Some(earlier) = earlier {
@@ -224,21 +226,46 @@ mod tests {
     proptest! {
         #[test]
         fn finds_what_level_by_level_comparison_finds(
-            template in "[ab]/\\{device\\}(/(\\{sensor\\}|[ab])){0,2}",
-            topic in "[ab$]?(/[abc]?){0,4}",
+            texts in prop::collection::vec("[ab](/(\\{device\\}|\\{sensor\\}|[abé])){1,3}", 1..6),
+            topics in prop::collection::vec("[ab$]?(/[abé]?){0,4}", 1..20),
         ) {
-            let Ok(route) =
-                RouteTemplate::new(&template, MessageKind::Data, PayloadForm::Auto, false)
-            else { return Ok(()) };
-            let (wanted, given): (Vec<_>, Vec<_>) =
-                (template.split('/').collect(), topic.split('/').collect());
-            let expected = wanted.len() == given.len()
-                && wanted.iter().zip(&given).all(|(w, g)| match w.starts_with('{') {
-                    true => !g.is_empty(),
-                    false => w == g,
-                });
-            let table = RouteTable::new(vec![route]).unwrap();
-            prop_assert_eq!(table.find(&topic).is_some(), expected);
+            let mut routes: Vec<RouteTemplate> = Vec::new();
+            for text in texts {
+                let route = RouteTemplate::new(&text, MessageKind::Data, PayloadForm::Auto, false);
+                routes.extend(route.ok().filter(|new| !routes.iter().any(|old| old.overlaps(new))));
+            }
+            let table = RouteTable::new(routes.clone()).unwrap();
+            for topic in topics {
+                let found = table.find(&topic).map(|found| (found.route, found.device, found.sensor));
+                prop_assert_eq!(found, naively(&routes, &topic), "{}", topic);
+            }
         }
+
+        #[test]
+        fn any_topic_is_looked_up(topic in ".*") {
+            let table = RouteTable::new(vec![template("a/{device}/{sensor}")]).unwrap();
+            let _ = table.find(&topic);
+        }
+    }
+
+    fn naively<'t>(
+        routes: &[RouteTemplate],
+        topic: &'t str,
+    ) -> Option<(usize, &'t str, Option<&'t str>)> {
+        let given: Vec<&str> = topic.split('/').collect();
+        let matches = routes.iter().enumerate().filter_map(|(at, route)| {
+            let wanted: Vec<&str> = route.text().split('/').collect();
+            let fits = wanted.len() == given.len()
+                && wanted.iter().zip(&given).all(|(wanted, given)| match wanted.starts_with('{') {
+                    true => !given.is_empty(),
+                    false => wanted == given,
+                });
+            let captured =
+                |name| wanted.iter().position(|level| *level == name).map(|at| given[at]);
+            fits.then(|| Some((at, captured("{device}")?, captured("{sensor}"))))?
+        });
+        let matches: Vec<_> = matches.collect();
+        assert!(matches.len() < 2, "{topic} {matches:?}");
+        matches.into_iter().next()
     }
 }

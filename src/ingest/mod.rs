@@ -4,6 +4,7 @@
 //! committed. Decoding runs in the sender's task (`tap`), everything that touches the store in one
 //! thread (`committer`), between them a bounded queue that pushes back on the sockets.
 
+mod check;
 mod committer;
 pub mod decode;
 mod metrics;

@@ -34,6 +34,7 @@ rejection_reasons! {
     Empty = "empty",
     Name = "name",
     ValueType = "value_type",
+    OutOfRange = "out_of_range",
     Timestamp = "timestamp",
     Quality = "quality",
     Unit = "unit",
@@ -55,6 +56,11 @@ rejection_reasons! {
 impl Rejection {
     pub fn of_message(reason: RejectionReason, detail: impl Into<String>) -> Self {
         Self { sensor: None, reason, detail: detail.into() }
+    }
+
+    /// The same of one sensor, or of one element of the message.
+    pub(super) fn at(self, place: &str) -> Self {
+        Self::of_sensor(place, self.reason, self.detail)
     }
 
     pub fn of_sensor(sensor: &str, reason: RejectionReason, detail: impl Into<String>) -> Self {

@@ -10,6 +10,7 @@ use foldhash::fast::RandomState;
 use sha2::{Digest, Sha256};
 
 use super::{
+    check::{SensorRules, check},
     committer::IngestLimits,
     decode::{Decoded, joined},
     rejection::{Rejection, RejectionReason},
@@ -24,8 +25,8 @@ use crate::{
         StoredReading, Transaction,
     },
     telemetry::{
-        Approval, ClaimedTime, DeviceFacts, DeviceId, DeviceKey, DeviceKind, Quality, Report,
-        Sample, SensorName, Timestamp,
+        Approval, ClaimedTime, DeviceFacts, DeviceId, DeviceKey, DeviceKind, Report, Sample,
+        SensorName, Timestamp,
     },
 };
 
@@ -94,7 +95,10 @@ impl Stage<'_, '_> {
 
     fn message(&mut self, submission: &Submission) -> Result<StagedMessage, StoreError> {
         let decoded = match &submission.content {
-            Ok(decoded) => decoded,
+            Ok(decoded) if decoded.is_usable() || submission.kind == MessageKind::Heartbeat => {
+                decoded
+            }
+            Ok(decoded) => return self.refuse(submission, decoded.rejections.clone(), None),
             Err(rejection) => return self.refuse(submission, vec![rejection.clone()], None),
         };
         let device = match self.device(submission)? {
@@ -177,19 +181,15 @@ impl Stage<'_, '_> {
         received_at: Timestamp,
     ) -> Result<Result<Accepted, Rejection>, StoreError> {
         let sensor = self.sensor(device, sample, received_at)?;
-        let range = sensor.with_settings(|settings| {
-            let is_outside = sample.value.is_some_and(|value| {
-                settings.min.is_some_and(|min| value < min)
-                    || settings.max.is_some_and(|max| value > max)
-            });
-            settings.active.then_some(is_outside)
+        let rules = sensor.with_settings(|settings| SensorRules {
+            active: settings.active,
+            min: settings.min,
+            max: settings.max,
         });
-        let Some(is_outside) = range else {
-            let detail = "the sensor is set inactive";
-            let reason = RejectionReason::Inactive;
-            return Ok(Err(Rejection::of_sensor(sample.sensor.as_str(), reason, detail)));
+        let by_range = match check(sample.sensor.as_str(), sample.value, rules) {
+            Ok(quality) => quality,
+            Err(rejection) => return Ok(Err(rejection)),
         };
-        let by_range = if is_outside { Quality::Uncertain } else { Quality::Good };
         let received_at = sensor.unique_received_at(received_at);
         let own_time = !matches!(sample.time, ClaimedTime::Plausible(_));
         let mut reading = StoredReading {

@@ -1,9 +1,8 @@
 //! The times that devices write, in all the forms that they write them.
 
-use jiff::{civil::DateTime, tz::TimeZone};
-use serde_json::Value;
-
+use super::decode::Json;
 use crate::telemetry::{ClaimedTime, Timestamp};
+use jiff::{civil::DateTime, tz::TimeZone};
 
 /// 2000-01-01T00:00:00Z: before it, a clock was never set.
 const EARLIEST: i64 = 946_684_800_000_000;
@@ -17,22 +16,16 @@ const FORMS: &str = "an RFC 3339 time such as 2025-12-19T06:30:00Z, or seconds, 
 ///
 /// # Errors
 /// What was given and which forms are understood.
-pub(super) fn read_time(value: &Value, zone: &TimeZone) -> Result<Timestamp, String> {
+pub(super) fn read_time(value: &Json<'_>, zone: &TimeZone) -> Result<Timestamp, String> {
     let read = match value {
-        Value::Number(number) => match number.as_i64() {
+        Json::Number(number) => match number.as_i64() {
             Some(number) => from_integer(number),
             None => number.as_f64().and_then(from_float),
         },
-        Value::String(text) => from_text(text.trim(), zone),
+        Json::Text(text) => from_text(text.trim(), zone),
         _ => None,
     };
-    read.ok_or_else(|| format!("{} is not {FORMS}", shown(value)))
-}
-
-fn shown(value: &Value) -> String {
-    let mut text = value.to_string();
-    text.truncate(text.floor_char_boundary(60));
-    text
+    read.ok_or_else(|| format!("{} is not {FORMS}", value.excerpt()))
 }
 
 /// By magnitude: below 10¹¹ seconds, below 10¹⁴ milliseconds, below 10¹⁷ microseconds.
@@ -83,33 +76,88 @@ pub(super) fn judge(claim: Timestamp, received_at: Timestamp) -> ClaimedTime {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 
     const MICROS: i64 = 1_766_125_800_000_000;
 
+    fn read(json: &str, zone: &TimeZone) -> Result<Timestamp, String> {
+        read_time(&serde_json::from_str(json).unwrap(), zone)
+    }
+
     #[test]
     fn reads_every_form() {
         let zone = TimeZone::get("Asia/Shanghai").unwrap();
-        for value in [
-            json!("2025-12-19T14:30:00+08:00"),
-            json!("2025-12-19T06:30:00Z"),
-            json!("2025-12-19 06:30:00z"),
-            json!("2025-12-19t06:30:00.000000Z"),
-            json!("2025-12-19T14:30:00"),
-            json!("2025-12-19 14:30:00"),
-            json!(1_766_125_800),
-            json!(1_766_125_800.0),
-            json!(1_766_125_800_000_i64),
-            json!(1_766_125_800_000_000_i64),
-            json!("1766125800"),
-            json!("1766125800.0"),
+        for json in [
+            r#""2025-12-19T14:30:00+08:00""#,
+            r#""2025-12-19T06:30:00Z""#,
+            r#""2025-12-19 06:30:00z""#,
+            r#""2025-12-19t06:30:00.000000Z""#,
+            r#""2025-12-19T01:00:00-05:30""#,
+            r#""2025-12-19T14:30:00""#,
+            r#"" 2025-12-19 14:30:00 ""#,
+            r#""2025-12-19T14:30""#,
+            "1766125800",
+            "1766125800.0",
+            "1766125800000",
+            "1766125800000.0",
+            "1766125800000000",
+            "1.7661258e9",
+            r#""1766125800""#,
+            r#""1766125800.0""#,
+            r#""1766125800000""#,
         ] {
-            assert_eq!(read_time(&value, &zone), Ok(Timestamp::from_micros(MICROS)), "{value}");
+            assert_eq!(read(json, &zone), Ok(Timestamp::from_micros(MICROS)), "{json}");
         }
-        for value in [json!("yesterday"), json!(true), json!(1e18), json!(""), json!(null)] {
-            assert!(read_time(&value, &zone).unwrap_err().contains("RFC 3339"), "{value}");
+        let fraction = read("1766125800.25", &zone).unwrap();
+        assert_eq!(fraction, Timestamp::from_micros(MICROS + 250_000));
+    }
+
+    #[test]
+    fn what_is_no_time_is_told_the_forms() {
+        for json in [
+            r#""yesterday""#,
+            r#""14:30:00""#,
+            r#""2025-13-01T00:00:00Z""#,
+            r#""2025-12-19T06:30:00+99:00""#,
+            r#""""#,
+            r#"".""#,
+            "true",
+            "null",
+            "1e18",
+            "100000000000000000",
+            "-100000000000000000",
+            "18446744073709551615",
+            "[]",
+        ] {
+            let refused = read(json, &TimeZone::UTC).unwrap_err();
+            assert!(refused.contains("RFC 3339") && refused.contains("seconds"), "{json}");
+        }
+    }
+
+    #[test]
+    fn magnitude_tells_the_unit() {
+        for (json, micros) in [
+            ("99999999999", 99_999_999_999_000_000),
+            ("100000000000", 100_000_000_000_000),
+            ("99999999999999", 99_999_999_999_999_000),
+            ("100000000000000", 100_000_000_000_000),
+            ("99999999999999999", 99_999_999_999_999_999),
+            ("-1", -1_000_000),
+        ] {
+            assert_eq!(read(json, &TimeZone::UTC), Ok(Timestamp::from_micros(micros)), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_naive_time_that_is_ambiguous_or_skipped_is_still_read() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        for (naive, expected) in [
+            ("2025-10-26T02:30:00", "2025-10-26T00:30:00Z"),
+            ("2025-03-30T02:30:00", "2025-03-30T01:30:00Z"),
+        ] {
+            let read = read(&format!("{naive:?}"), &zone);
+            assert_eq!(read, Ok(expected.parse().unwrap()), "{naive}");
         }
     }
 
@@ -123,21 +171,47 @@ mod tests {
             let judged = judge(claim, now);
             assert_eq!(judged == ClaimedTime::Plausible(claim), plausible, "{offset}");
         }
-        assert!(matches!(judge(Timestamp::UNIX_EPOCH, now), ClaimedTime::Implausible(_)));
+        let earliest = Timestamp::from_micros(EARLIEST);
+        assert_eq!(judge(earliest, now), ClaimedTime::Plausible(earliest));
+        let before = earliest.plus_micros(-1);
+        assert_eq!(judge(before, now), ClaimedTime::Implausible(before));
     }
 
     proptest! {
         #[test]
-        fn any_instant_survives_each_scale(seconds in 0_i64..4_000_000_000) {
-            let expected = Ok(Timestamp::from_micros(seconds * 1_000_000));
-            prop_assert_eq!(read_time(&json!(seconds), &TimeZone::UTC), expected.clone());
-            let text = expected.clone().unwrap().to_string();
-            prop_assert_eq!(read_time(&json!(text), &TimeZone::UTC), expected);
+        fn any_instant_survives_each_form(seconds in 0_i64..4_000_000_000, offset in -15 * 4..=15 * 4) {
+            let expected = Timestamp::from_micros(seconds * 1_000_000);
+            let offset = jiff::tz::Offset::from_seconds(offset * 900).unwrap();
+            let zone = TimeZone::fixed(offset);
+            let naive = offset.to_datetime(jiff::Timestamp::from_second(seconds).unwrap());
+            for json in [
+                seconds.to_string(),
+                format!("{seconds}.0"),
+                format!("\"{seconds}\""),
+                format!("\"{expected}\""),
+                format!("\"{naive}\""),
+                format!("\"{naive}{offset}\""),
+            ] {
+                prop_assert_eq!(read(&json, &zone), Ok(expected), "{}", json);
+            }
+            if seconds >= 100_000_000 {
+                for scale in [1_000, 1_000_000] {
+                    let json = (seconds * scale).to_string();
+                    prop_assert_eq!(read(&json, &zone), Ok(expected), "{}", json);
+                }
+            }
         }
 
         #[test]
-        fn no_text_panics(text in ".*") {
-            let _ = read_time(&json!(text), &TimeZone::UTC);
+        fn no_text_panics(text in ".*", digits in "[0-9.eE+:TZ -]{0,30}") {
+            for text in [text, digits] {
+                let _ = read_time(&Json::Text(text.into()), &TimeZone::UTC);
+            }
+        }
+
+        #[test]
+        fn no_number_panics(number in any::<f64>(), integer in any::<i64>()) {
+            let _ = (from_float(number), from_integer(integer));
         }
     }
 }

@@ -20,6 +20,27 @@ async fn good_readings_are_kept_and_bad_ones_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_message_refused_whole_names_each_reading_and_teaches_no_device() {
+    let brooklet = Brooklet::start().await;
+    let mut device = brooklet.connect("d").await;
+    let acked = device.publish("devices/d/data", r#"{"Bad Name": 1, "t": 1e999}"#).await;
+    assert_eq!(acked.reason, 0x83);
+    for named in ["Bad Name", "a sensor name is", "the number is too large"] {
+        assert!(acked.properties.contains(named), "{acked:?}");
+    }
+    assert_eq!(brooklet.get("/api/devices").await["items"], json!([]));
+    let quarantine = brooklet.get("/api/quarantine?device_id=d").await;
+    assert_eq!(quarantine["items"].as_array().unwrap().len(), 1);
+    // The status beside refused readings is taken.
+    let body = r#"{"sensors": [{"sensor_name": "T", "value": 1}], "status": {"battery": 5}}"#;
+    let acked = device.publish("devices/d/data", body).await;
+    assert_eq!(acked.reason, 0);
+    assert!(acked.properties.contains("0 stored, 1 refused"), "{acked:?}");
+    let shown = brooklet.get("/api/devices/d").await;
+    assert_eq!(shown["last_report"]["status"]["battery"], 5);
+}
+
+#[tokio::test]
 async fn each_refusal_has_its_code() {
     let brooklet = Brooklet::start().await;
     let mut device = brooklet.connect("d").await;

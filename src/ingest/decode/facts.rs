@@ -29,7 +29,7 @@ pub(super) fn read(object: &Map<String, Value>) -> DeviceFacts {
         status: text(object, &["status", "device_status", "state"]),
         firmware: text(object, &["fwVersion", "firmware", "fw_version", "firmware_version"]),
         ip: text(object, &["ip_address", "ip", "ipAddress"]),
-        uptime_seconds: uptime.map(|seconds| seconds as i64),
+        uptime_seconds: uptime.filter(|seconds| *seconds >= 0.0).map(|seconds| seconds as i64),
         location: None,
     }
 }
@@ -37,6 +37,9 @@ pub(super) fn read(object: &Map<String, Value>) -> DeviceFacts {
 /// Takes facts that stand beside readings: `status` and `location` have their own places in the
 /// last report, the rest is kept under its own names.
 pub(super) fn take(mut said: Map<String, Value>, decoded: &mut Decoded) {
+    if said.is_empty() {
+        return;
+    }
     decoded.report.facts.merge(&read(&said));
     if let Some(location) = said.remove("location") {
         take_location(&location, &mut said, decoded);

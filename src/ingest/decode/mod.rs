@@ -7,14 +7,19 @@ mod batch;
 mod esp32;
 mod facts;
 mod flat;
+mod json;
 mod rich;
 mod sample;
 mod single;
 mod status;
 
-use jiff::tz::TimeZone;
-use serde_json::{Map, Value};
+use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
+use jiff::tz::TimeZone;
+
+pub(super) use self::json::Json;
+use self::json::Object;
 use super::{
     rejection::{Rejection, RejectionReason},
     repair::{Repairs, repair},
@@ -22,11 +27,13 @@ use super::{
 };
 use crate::{
     routes::{MessageKind, PayloadForm},
-    telemetry::{ClaimedTime, DeviceKey, Report, Sample, SensorName, Timestamp},
+    telemetry::{ClaimedTime, DeviceFacts, DeviceKey, Report, Sample, SensorName, Timestamp},
 };
 
-/// Samples in one message.
+/// Readings in one message.
 pub const SAMPLES_MAX: usize = 10_000;
+/// Sensors in one message.
+pub const SENSORS_MAX: usize = 1_000;
 
 /// What is known of a message beside its payload.
 #[derive(Debug, Clone, Copy)]
@@ -53,28 +60,48 @@ pub struct Decoded {
     pub device_in_body: Option<String>,
 }
 
-/// Reads a message.
+impl Decoded {
+    /// Whether there is anything to take. Facts beside readings that were all refused are not enough,
+    /// unless they are the device's own status.
+    pub fn is_usable(&self) -> bool {
+        let Report { facts, status, extra, reported_at: _ } = &self.report;
+        !self.readings.is_empty()
+            || !status.is_empty()
+            || *facts != DeviceFacts::default()
+            || (self.rejections.is_empty() && !extra.is_empty())
+    }
+}
+
+/// Reads a message. What of it was refused stands in `rejections`, and may be all of it
+/// ([`Decoded::is_usable`]).
 ///
 /// # Errors
-/// When nothing in it can be used.
+/// When the message can't be read at all.
 pub fn decode(payload: &[u8], context: &MessageContext<'_>) -> Result<Decoded, Rejection> {
-    let decoded = match context.kind {
-        MessageKind::Heartbeat => return Ok(status::heartbeat(payload, context)),
-        MessageKind::Status => status::status(payload, context)?,
-        MessageKind::Data => data(payload, context)?,
+    let (decoded, expected) = match context.kind {
+        MessageKind::Heartbeat => return status::heartbeat(payload, context),
+        MessageKind::Status => (status::status(payload, context)?, "{\"status\": \"online\"}"),
+        MessageKind::Data => (data(payload, context)?, "{\"temperature\": 25.5}"),
     };
-    let has_nothing = decoded.readings.is_empty() && decoded.report.is_empty();
-    match (has_nothing, decoded.rejections.as_slice()) {
-        (true, []) => Err(Rejection::of_message(
-            RejectionReason::Empty,
-            "the message holds no reading, such as {\"temperature\": 25.5}",
-        )),
-        (true, [only]) => Err(only.clone()),
-        (_, rejections) if decoded.readings.is_empty() && !rejections.is_empty() => {
-            Err(joined(rejections))
-        }
-        _ => Ok(decoded),
+    if decoded.rejections.is_empty() && !decoded.is_usable() {
+        let detail = format!("the message says nothing, such as {expected}");
+        return Err(Rejection::of_message(RejectionReason::Empty, detail));
     }
+    bound_sensors(&decoded.readings)?;
+    Ok(decoded)
+}
+
+fn bound_sensors(readings: &[Sample]) -> Result<(), Rejection> {
+    if readings.len() <= SENSORS_MAX {
+        return Ok(());
+    }
+    let names = readings.iter().map(|sample| sample.sensor.as_str());
+    let sensors = names.collect::<HashSet<_, RandomState>>().len();
+    if sensors <= SENSORS_MAX {
+        return Ok(());
+    }
+    let detail = format!("{sensors} sensors in one message; at most {SENSORS_MAX}");
+    Err(Rejection::of_message(RejectionReason::TooMany, detail))
 }
 
 /// One rejection for a message of which every reading was refused.
@@ -92,112 +119,109 @@ fn data(payload: &[u8], context: &MessageContext<'_>) -> Result<Decoded, Rejecti
     let (value, repairs) = parse(payload)?;
     let mut decoded = match (context.form, value) {
         (PayloadForm::Auto, value) => by_shape(value, context)?,
-        (PayloadForm::Rich, Value::Object(object)) => rich::decode(object, context)?,
-        (PayloadForm::Flat, Value::Object(object)) => flat::decode(object, context)?,
-        (PayloadForm::Esp32, Value::Object(object)) => esp32::decode(object, context)?,
-        (PayloadForm::Batch, value @ (Value::Object(_) | Value::Array(_))) => {
-            batch::decode(value, context)?
-        }
+        (PayloadForm::Rich, Json::Object(object)) => rich::decode(object, context)?,
+        (PayloadForm::Flat, Json::Object(object)) => flat::decode(object, context)?,
+        (PayloadForm::Esp32, Json::Object(object)) => esp32::decode(object, context)?,
+        (PayloadForm::Batch, value) => batch::decode(value, context)?,
         (PayloadForm::Single, value) => single::decode(value, context)?,
-        (_, other) => return Err(not_an_object(&other)),
+        (_, other) => return Err(not_an_object("the payload", &other)),
     };
     decoded.repairs = repairs;
     Ok(decoded)
 }
 
-fn by_shape(value: Value, context: &MessageContext<'_>) -> Result<Decoded, Rejection> {
+fn by_shape(value: Json<'_>, context: &MessageContext<'_>) -> Result<Decoded, Rejection> {
     if context.sensor.is_some() {
         return single::decode(value, context);
     }
     match value {
-        Value::Object(object) if object.contains_key("sensors") => rich::decode(object, context),
-        Value::Object(object) if object.get("values").is_some_and(Value::is_object) => {
-            batch::decode(Value::Object(object), context)
+        Json::Object(object) if object.contains("sensors") => rich::decode(object, context),
+        Json::Object(object) if object.get("values").is_some_and(Json::is_object) => {
+            batch::decode(Json::Object(object), context)
         }
-        Value::Object(object) if object.contains_key("tempC") => esp32::decode(object, context),
-        Value::Object(object) => flat::decode(object, context),
-        Value::Array(_) => batch::decode(value, context),
-        other => Err(not_an_object(&other)),
+        Json::Object(object) if object.contains("tempC") => esp32::decode(object, context),
+        Json::Object(object) => flat::decode(object, context),
+        Json::List(_) => batch::decode(value, context),
+        other => Err(not_an_object("the payload", &other)),
     }
 }
 
-fn not_an_object(value: &Value) -> Rejection {
-    Rejection::of_message(
-        RejectionReason::Shape,
-        format!(
-            "the payload is {}, where a JSON object such as {{\"temperature\": 25.5}} is expected",
-            sample::kind_of(value)
-        ),
-    )
+fn not_an_object(what: &str, value: &Json<'_>) -> Rejection {
+    let kind = value.kind();
+    let detail =
+        format!("{what} is {kind}, where an object such as {{\"temperature\": 25.5}} is expected");
+    Rejection::of_message(RejectionReason::Shape, detail)
 }
 
 /// Strict JSON, or JSON with small damage mended.
-fn parse(payload: &[u8]) -> Result<(Value, Repairs), Rejection> {
+fn parse(payload: &[u8]) -> Result<(Json<'_>, Repairs), Rejection> {
     let error = match serde_json::from_slice(payload) {
         Ok(value) => return Ok((value, Repairs::default())),
         Err(error) => error,
     };
     if let Some((mended, repairs)) = repair(payload)
-        && let Ok(value) = serde_json::from_slice(&mended)
+        && let Ok(value) = serde_json::from_slice::<Json<'_>>(&mended)
     {
-        return Ok((value, repairs));
+        return Ok((value.read_marks(), repairs));
     }
-    if payload.is_empty() {
-        return Err(Rejection::of_message(RejectionReason::Empty, "the payload is empty"));
-    }
-    if let Err(error) = std::str::from_utf8(payload) {
-        let detail = format!("the payload is not UTF-8 from byte {} on", error.valid_up_to());
-        return Err(Rejection::of_message(RejectionReason::NotUtf8, detail));
-    }
-    Err(Rejection::of_message(
-        RejectionReason::NotJson,
-        format!("the payload is not JSON: {error}"),
-    ))
+    let (reason, detail) = if payload.trim_ascii().is_empty() {
+        (RejectionReason::Empty, "the payload is empty".to_owned())
+    } else if let Err(error) = std::str::from_utf8(payload) {
+        let at = error.valid_up_to();
+        (RejectionReason::NotUtf8, format!("the payload is not UTF-8 from byte {at} on"))
+    } else {
+        (RejectionReason::NotJson, format!("the payload is not JSON: {error}"))
+    };
+    Err(Rejection::of_message(reason, detail))
 }
 
-/// The time of a whole message, under any of its names; the entry is taken out.
+/// The time of a message or a reading, under either of its names; both entries are taken out.
 fn take_time(
-    object: &mut Map<String, Value>,
+    object: &mut Object<'_>,
     context: &MessageContext<'_>,
 ) -> Result<ClaimedTime, Rejection> {
-    let given = ["timestamp", "ts"].iter().filter_map(|name| object.remove(*name)).next();
-    match given {
-        None | Some(Value::Null) => Ok(ClaimedTime::Absent),
-        Some(value) => claimed(&value, context)
+    let given = [object.take("timestamp")?, object.take("ts")?];
+    match given.into_iter().flatten().find(|value| *value != Json::Null) {
+        None => Ok(ClaimedTime::Absent),
+        Some(value) => read_time(&value, context.zone)
+            .map(|claim| judge(claim, context.received_at))
             .map_err(|detail| Rejection::of_message(RejectionReason::Timestamp, detail)),
     }
 }
 
-fn claimed(value: &Value, context: &MessageContext<'_>) -> Result<ClaimedTime, String> {
-    read_time(value, context.zone).map(|claim| judge(claim, context.received_at))
-}
-
-/// Takes out what names the device, and compares it with what the topic says.
+/// Takes out what names the device, and compares it with what the topic, or an earlier element of a
+/// batch, says.
 fn take_device(
-    object: &mut Map<String, Value>,
+    object: &mut Object<'_>,
     decoded: &mut Decoded,
     context: &MessageContext<'_>,
 ) -> Result<(), Rejection> {
-    for name in ["device_id", "device_uuid", "deviceId", "uuid"] {
-        let Some(value) = object.remove(name) else {
-            continue;
+    let mut named = None;
+    for name in ["device_id", "device_uuid", "deviceId"] {
+        let given = match object.take(name)? {
+            None | Some(Json::Null) => continue,
+            Some(Json::Text(text)) => text,
+            Some(other) => other.excerpt().into(),
         };
-        let given = match value {
-            Value::String(text) => text,
-            other => other.to_string(),
+        let known = match (context.device, &decoded.device_in_body, &named) {
+            (Some(device), ..) => Some(device.as_str()),
+            (None, Some(device), None) => Some(device.as_str()),
+            // A second name in the same object, such as the uuid beside the id.
+            (None, ..) => None,
         };
-        match context.device {
-            Some(device) if device.as_str() != given => {
-                return Err(Rejection::of_message(
-                    RejectionReason::DeviceMismatch,
-                    format!("{name} is {given:?}, but the message came as {device}"),
-                ));
-            }
-            Some(_) => {}
-            None => {
-                decoded.device_in_body.get_or_insert(given);
-            }
+        if let Some(device) = known
+            && device != given
+        {
+            let given = Json::Text(given).excerpt();
+            let detail = format!("{name} is {given}, but the message is of the device {device}");
+            return Err(Rejection::of_message(RejectionReason::DeviceMismatch, detail));
         }
+        if context.device.is_none() {
+            named.get_or_insert_with(|| given.into_owned());
+        }
+    }
+    if named.is_some() {
+        decoded.device_in_body = named;
     }
     Ok(())
 }
