@@ -10,6 +10,10 @@ use serde_json::{Map, Value, json};
 
 use crate::telemetry::{Report, SensorName, Timestamp};
 
+/// Names that one level of a report holds. A device that invents ever others gets no more kept: what
+/// is known stays up to date.
+const NAMES_MAX: usize = 256;
+
 /// A reading as the last report shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReportedSample {
@@ -51,12 +55,11 @@ impl LastReport {
                 *status = json!({});
             }
             if let Value::Object(status) = status {
-                status.extend(report.status.iter().map(|(k, v)| (k.clone(), v.clone())));
+                extend(status, &report.status);
             }
         }
         if !report.extra.is_empty() {
-            let extra = report.extra.iter().map(|(k, v)| (k.clone(), v.clone()));
-            self.parsed().extend(extra);
+            extend(self.parsed(), &report.extra);
         }
     }
 
@@ -87,5 +90,30 @@ impl LastReport {
             self.report = serde_json::from_str(&text).unwrap_or_default();
         }
         &mut self.report
+    }
+}
+
+fn extend(object: &mut Map<String, Value>, said: &Map<String, Value>) {
+    for (name, value) in said {
+        if object.len() < NAMES_MAX || object.contains_key(name) {
+            object.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_invents_names_does_not_fill_the_memory() {
+        let mut last = LastReport::new(None);
+        for n in 0..10_000 {
+            let extra = [(format!("name{n}"), json!(n)), ("known".to_owned(), json!(n))];
+            let report = Report { extra: extra.into_iter().collect(), ..Report::default() };
+            last.merge(&report, Vec::new(), Timestamp::UNIX_EPOCH);
+        }
+        let kept = last.json().unwrap();
+        assert_eq!((kept.len(), &kept["known"]), (NAMES_MAX, &json!(9_999)));
     }
 }

@@ -96,3 +96,22 @@ async fn a_message_that_the_store_refuses_is_found_and_the_rest_is_stored() {
     assert_eq!(quarantine["items"][0]["reason"], "unstorable");
     assert_eq!(quarantine["items"][0]["payload_text"], r#"{"t": 666}"#);
 }
+
+#[tokio::test]
+async fn a_stop_while_the_store_fails_is_in_time_and_acknowledges_nothing() {
+    let mut brooklet = Brooklet::with(&[("DATABASE__BUSY_TIMEOUT", "50ms")]).await;
+    brooklet.may_log_errors();
+    let mut device = brooklet.connect("d").await;
+    device.publish("devices/d/data", r#"{"t": 0}"#).await;
+    let held = lock(&brooklet);
+    let publish = device.publish_packet(0x32, "devices/d/data", 9, br#"{"t": 1}"#);
+    device.send(&publish).await;
+    assert!(device.quiet_for(Duration::from_millis(100)).await);
+    let asked = std::time::Instant::now();
+    brooklet.stop().await;
+    assert!(asked.elapsed() < Duration::from_secs(11), "{:?}", asked.elapsed());
+    while let Some(packet) = device.packet().await {
+        assert_eq!(packet.first, 0xE0, "no acknowledgement");
+    }
+    drop(held);
+}
