@@ -67,7 +67,7 @@ async fn publish_until_dead(
     };
     let Ok((mut client, _)) = opened else { return };
     for n in 0..100_000_i64 {
-        let time = START + (round as i64 * 1_000_000 + n) * 1_000_000;
+        let time = START + (round as i64 * 100_000 + n) * 1_000_000;
         let payload = format!(r#"{{"t": {n}, "ts": {time}}}"#);
         let topic = format!("devices/{device}/data");
         let first = if publisher.is_multiple_of(2) { 0x32 } else { 0x34 };
