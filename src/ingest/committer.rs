@@ -70,7 +70,8 @@ pub struct Committer {
 /// What other tasks leave for the thread to do.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
-    /// Clients that began anew: what is noted of their messages goes. Bound: one a connection.
+    /// Clients that began anew: what is noted of their messages goes. Bound: those of a second, for
+    /// each batch and each idle second takes them all.
     forget: Mutex<Vec<String>>,
     /// The quarantine was changed behind the thread's back.
     recount_quarantine: AtomicBool,
@@ -156,7 +157,7 @@ impl Work {
         loop {
             match self.queue.drain(&mut batch, self.limits.batch_messages_max, PATIENCE) {
                 Drained::Items => self.commit(std::mem::take(&mut batch)),
-                Drained::Nothing => {}
+                Drained::Nothing => self.forget_idle(),
                 Drained::Closed => return self.flush(),
             }
             let now = self.clock.monotonic();
@@ -168,6 +169,17 @@ impl Work {
         }
     }
 
+    /// Forgets what clients that began anew have left, while no batch does it.
+    fn forget_idle(&mut self) {
+        if self.orders.forget.lock().is_empty() {
+            return;
+        }
+        match self.try_commit_contained(&[]) {
+            Ok(_) => self.note_recovery(),
+            Err(error) => self.note_failure(&error),
+        }
+    }
+
     /// Writes what devices have said of themselves; what can't be written waits for the next time.
     fn flush(&mut self) {
         let reports = self.registry.take_unsaved();
@@ -175,9 +187,12 @@ impl Work {
             let written = self.writer.transaction(|transaction| {
                 chunk.iter().try_for_each(|report| transaction.save_report(report))
             });
-            if let Err(error) = written {
-                self.note_failure(&error);
-                self.registry.mark_unsaved(chunk);
+            match written {
+                Ok(()) => self.note_recovery(),
+                Err(error) => {
+                    self.note_failure(&error);
+                    self.registry.mark_unsaved(chunk);
+                }
             }
         }
     }

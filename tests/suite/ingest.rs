@@ -74,6 +74,21 @@ async fn a_format_indicator_that_lies_is_0x99() {
 }
 
 #[tokio::test]
+async fn explanations_go_only_to_those_who_want_and_can_hold_them() {
+    let brooklet = Brooklet::start().await;
+    let partial = r#"{"ok": 1, "Bad Name": 2}"#;
+    let no_problem_information = &[23, 0][..];
+    let small_packets = &[39, 0, 0, 0, 30][..];
+    for properties in [no_problem_information, small_packets] {
+        let connect = crate::wire::connect(5, 2, 60, properties, "terse");
+        let (mut device, _) = crate::wire::Client::open(brooklet.mqtt, connect, true).await;
+        let acked = device.publish("devices/d/data", partial).await;
+        assert_eq!((acked.reason, acked.properties.as_str()), (0, ""));
+        assert_eq!(device.publish("devices/d/data", "garbage").await.reason, 0x83);
+    }
+}
+
+#[tokio::test]
 async fn those_who_can_not_be_told_in_the_acknowledgement_have_a_topic() {
     let brooklet = Brooklet::start().await;
     let mut old = brooklet.connect_v4("old").await;
