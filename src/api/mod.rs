@@ -4,6 +4,7 @@ mod acceptor;
 mod body;
 mod data;
 mod devices;
+mod document;
 mod esp32;
 mod guard;
 mod health;
@@ -100,9 +101,7 @@ fn service() -> OpenApiService<Resources, ()> {
 
 /// The OpenAPI document, as `/openapi.json` serves it.
 pub fn document() -> String {
-    let mut document = service().spec();
-    document.push('\n');
-    document
+    document::with_examples(&service().spec())
 }
 
 /// Serves until `stop`, then lets running requests end.

@@ -38,12 +38,19 @@ async fn the_document_is_served() {
 }
 
 #[test]
-fn every_operation_has_a_summary_a_tag_and_an_id() {
+fn every_operation_has_a_summary_a_tag_an_id_and_examples() {
     let document: Value = serde_json::from_str(&printed()).unwrap();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             for part in ["summary", "tags", "operationId"] {
                 assert!(!operation[part].is_null(), "{method} {path} has no {part}");
+            }
+            let answers = operation["responses"].as_object().unwrap();
+            let (_, success) = answers.iter().find(|(status, _)| status.starts_with('2')).unwrap();
+            for body in [success, &operation["requestBody"]] {
+                for media in body["content"].as_object().into_iter().flat_map(|c| c.values()) {
+                    assert!(!media["example"].is_null(), "{method} {path} has no example");
+                }
             }
         }
     }
