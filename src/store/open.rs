@@ -26,6 +26,9 @@ pub struct StoreSettings {
     pub busy_timeout: Duration,
 }
 
+/// Nothing in an empty file.
+const MIGRATIONS_TABLE: &str =
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'";
 const MIGRATIONS: &str = "SELECT version FROM seaql_migrations ORDER BY version";
 
 impl Store {
@@ -124,11 +127,11 @@ async fn connect(
 
 /// A database that has seen a migration which this binary does not have is left alone.
 async fn refuse_newer(connection: &DatabaseConnection) -> Result<(), StoreError> {
-    let statement = Statement::from_string(DatabaseBackend::Sqlite, MIGRATIONS);
-    // The table is missing in an empty file.
-    let Ok(rows) = connection.query_all_raw(statement).await else {
+    let sqlite = |sql: &'static str| Statement::from_string(DatabaseBackend::Sqlite, sql);
+    if connection.query_one_raw(sqlite(MIGRATIONS_TABLE)).await?.is_none() {
         return Ok(());
-    };
+    }
+    let rows = connection.query_all_raw(sqlite(MIGRATIONS)).await?;
     let known: Vec<String> =
         Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
     for row in rows {

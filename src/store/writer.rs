@@ -275,7 +275,9 @@ impl Transaction<'_> {
         used.entries += 1;
         used.bytes += weight(entry);
         let mut dropped = 0;
-        while (used.entries > limits.entries_max || used.bytes > limits.bytes_max)
+        // The newest stays, whatever its size: a refused message is never lost without a trace.
+        while used.entries > 1
+            && (used.entries > limits.entries_max || used.bytes > limits.bytes_max)
             && let Some(bytes) = self.drop_oldest_quarantined()?
         {
             used.entries -= 1;
