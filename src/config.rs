@@ -9,6 +9,6 @@ mod settings;
 pub use layers::{ConfigError, DEFAULTS, load};
 pub use quantity::{Bytes, Period};
 pub use settings::{
-    Anonymous, ApiKey, Database, DeviceKind, Devices, Form, Http, Ingest, Kind, Log, LogFormat,
-    Mqtt, Quarantine, Route, Settings, Time, Unknown,
+    Anonymous, ApiKey, Database, DeviceKind, Devices, Dispatch, Form, Http, Ingest, Kind, Log,
+    LogFormat, Mqtt, Quarantine, Route, Settings, Time, Unknown,
 };

@@ -5,6 +5,7 @@ use sea_orm_migration::prelude::*;
 mod m0001_devices;
 mod m0002_readings;
 mod m0003_ingest;
+mod m0004_sessions;
 
 pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
@@ -17,6 +18,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_devices::Migration),
             Box::new(m0002_readings::Migration),
             Box::new(m0003_ingest::Migration),
+            Box::new(m0004_sessions::Migration),
         ]
     }
 }

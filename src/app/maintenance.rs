@@ -18,6 +18,7 @@ use crate::{
 };
 
 const EVERY_SECOND: Duration = Duration::from_secs(1);
+const EVERY_MINUTE: Duration = Duration::from_secs(60);
 /// Samples wait this long to be put into their buckets, at most.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -45,6 +46,11 @@ impl Maintenance {
         tasks.every("sessions", EVERY_SECOND, move || {
             let broker = sessions.clone();
             async move { broker.sweep().await }
+        });
+        let queues = self.broker.clone();
+        tasks.every("queues", EVERY_MINUTE, move || {
+            queues.drop_old();
+            std::future::ready(())
         });
         let gauges = self.clone();
         tasks.every("metrics", UPKEEP, move || {
@@ -75,8 +81,7 @@ impl Maintenance {
         }
     }
 
-    /// Retains every device's presence as the store has it: retained messages begin anew with the
-    /// process.
+    /// Retains every device's presence as the registry has it, where something else is retained.
     pub(super) fn publish_all_presence(&self) {
         for device in self.registry.all() {
             let device = device.snapshot();
@@ -89,6 +94,9 @@ impl Maintenance {
         let body = json!({"device": device, "online": online, "at": at.to_string()});
         let topic = format!("devices/{device}/presence");
         let payload = Bytes::from(body.to_string());
+        if self.publisher.retained(&topic).as_ref() == Some(&payload) {
+            return;
+        }
         if let Err(error) = self.publisher.publish(&topic, payload, QoS::AtLeastOnce, true) {
             tracing::debug!(%error, topic, "presence could not be published");
         }

@@ -109,23 +109,16 @@ impl App {
             committer: committer.clone(),
             clock: clock.clone(),
         };
-        let broker = Broker::new(
-            &publisher,
-            Hooks {
-                authorizer: Arc::new(Gatekeeper::new(wiring::mqtt_is_open(&settings.mqtt))),
-                tap: tap.clone(),
-                observer: Arc::new(observer),
-            },
-        );
-
-        let mut mqtt = Vec::new();
-        for address in &settings.mqtt.listen {
-            mqtt.push(Listener::new(bind("mqtt.listen", *address).await?, broker.clone()));
-        }
-        let mut http = Vec::new();
-        for address in &settings.http.listen {
-            http.push(bind("http.listen", *address).await?);
-        }
+        let hooks = Hooks {
+            authorizer: Arc::new(Gatekeeper::new(wiring::mqtt_is_open(&settings.mqtt))),
+            tap: tap.clone(),
+            observer: Arc::new(observer),
+            store: tap.clone(),
+        };
+        let broker = Broker::new(&publisher, hooks);
+        broker.restore(store.broker_state().await?);
+        broker.sweep().await;
+        let (mqtt, http) = bind_all(&settings, &broker).await?;
         let maintenance = Maintenance {
             registry: registry.clone(),
             broker: broker.clone(),
@@ -207,6 +200,21 @@ impl Running {
             tracing::warn!("the store did not close in time");
         }
     }
+}
+
+async fn bind_all(
+    settings: &Settings,
+    broker: &Arc<Broker>,
+) -> Result<(Vec<Listener>, Vec<TcpListener>), AppError> {
+    let mut mqtt = Vec::new();
+    for address in &settings.mqtt.listen {
+        mqtt.push(Listener::new(bind("mqtt.listen", *address).await?, broker.clone()));
+    }
+    let mut http = Vec::new();
+    for address in &settings.http.listen {
+        http.push(bind("http.listen", *address).await?);
+    }
+    Ok((mqtt, http))
 }
 
 async fn bind(room: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {

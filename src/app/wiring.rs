@@ -6,7 +6,9 @@ use crate::{
     access::Grant,
     config::{self, Anonymous, Settings, Unknown},
     ingest::{Committer, IngestLimits},
-    mqtt::{self, Client, ReasonCode, SessionObserver, topic::TopicLimits},
+    mqtt::{
+        self, Client, InboundRate, ReasonCode, SessionObserver, SharedDispatch, topic::TopicLimits,
+    },
     registry::{PresenceSettings, Registry, RegistrySettings, UnknownDevices},
     routes::{InvalidRoute, MessageKind, PayloadForm, RouteTable, RouteTemplate},
     store::{QuarantineLimits, StoreSettings},
@@ -22,6 +24,18 @@ pub(super) fn mqtt_limits(settings: &config::Mqtt) -> mqtt::Limits {
         inflight_max: settings.max_inflight.get(),
         queued_messages_max: settings.max_queued_messages,
         queued_bytes_max: settings.max_queued_bytes.as_usize(),
+        queued_bytes_total_max: settings.max_queued_bytes_total.as_usize(),
+        queued_age_max: settings.max_queued_age.0,
+        inbound_rate: InboundRate {
+            messages_per_second: settings.max_messages_per_second,
+            bytes_per_second: u32::try_from(settings.max_bytes_per_second.as_usize())
+                .unwrap_or(u32::MAX),
+        },
+        sessions_max: settings.max_sessions,
+        shared_dispatch: match settings.shared_subscriptions {
+            config::Dispatch::RoundRobin => SharedDispatch::RoundRobin,
+            config::Dispatch::ByTopic => SharedDispatch::ByTopic,
+        },
         session_expiry_max: settings.max_session_expiry.whole_seconds(),
         keep_alive_max: u16::try_from(settings.max_keep_alive.whole_seconds()).unwrap_or(u16::MAX),
         topic_alias_max: settings.max_topic_aliases,

@@ -48,6 +48,9 @@ section! {
         max_inflight: std::num::NonZeroU16,
         max_queued_messages: usize,
         max_queued_bytes: Bytes,
+        max_queued_bytes_total: Bytes,
+        max_queued_age: Period,
+        max_sessions: usize,
         max_session_expiry: Period,
         max_keep_alive: Period,
         max_topic_aliases: u16,
@@ -56,7 +59,11 @@ section! {
         max_topic_length: Bytes,
         max_retained_messages: usize,
         max_retained_bytes: Bytes,
+        shared_subscriptions: Dispatch,
+        max_messages_per_second: u32,
+        max_bytes_per_second: Bytes,
         stall_timeout: Period,
+        sys_interval: Period,
     }
 }
 
@@ -126,6 +133,13 @@ section! {
 
 section! {
     Quarantine { max_entries: u32, max_bytes: Bytes, }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dispatch {
+    RoundRobin,
+    ByTopic,
 }
 
 words! { LogFormat { Human, Json, } }

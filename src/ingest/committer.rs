@@ -24,13 +24,13 @@ use super::{
     queue::{Drained, Queue},
     rejection::{Rejection, RejectionReason},
     stage::{Stage, Staged, StagedMessage},
-    submission::Submission,
+    submission::{Submission, Task},
     verdict::Verdict,
 };
 use crate::{
     clock::Clock,
     metrics::names,
-    mqtt::{Publisher, Resolver},
+    mqtt::{Change, Completion, Publisher, complete_all},
     registry::{Observation, Registry},
     routes::MessageKind,
     store::{QuarantineLimits, StoreError, Writer},
@@ -63,7 +63,7 @@ pub struct IngestLimits {
 /// The thread, and what others tell it.
 pub struct Committer {
     thread: Mutex<Option<JoinHandle<()>>>,
-    queue: Arc<Queue<Submission>>,
+    queue: Arc<Queue<Task>>,
     orders: Arc<Orders>,
 }
 
@@ -84,7 +84,7 @@ pub(super) struct Orders {
 }
 
 pub(super) struct Work {
-    pub(super) queue: Arc<Queue<Submission>>,
+    pub(super) queue: Arc<Queue<Task>>,
     pub(super) orders: Arc<Orders>,
     pub(super) writer: Writer,
     pub(super) registry: Arc<Registry>,
@@ -157,8 +157,11 @@ impl Work {
         loop {
             match self.queue.drain(&mut batch, self.limits.batch_messages_max, PATIENCE) {
                 Drained::Items => self.commit(std::mem::take(&mut batch)),
-                Drained::Nothing => self.forget_idle(),
-                Drained::Closed => return self.flush(),
+                Drained::Nothing => self.write_trailing(),
+                Drained::Closed => {
+                    self.write_trailing();
+                    return self.flush();
+                }
             }
             let now = self.clock.monotonic();
             let is_ordered = self.orders.flush_reports.swap(false, Ordering::Relaxed);
@@ -169,14 +172,22 @@ impl Work {
         }
     }
 
-    /// Forgets what clients that began anew have left, while no batch does it.
-    fn forget_idle(&mut self) {
-        if self.orders.forget.lock().is_empty() {
+    /// Writes what nobody waits for, while no batch does it.
+    fn write_trailing(&mut self) {
+        let changes = self.publisher.take_changes();
+        if changes.is_empty() && self.orders.forget.lock().is_empty() {
             return;
         }
-        match self.try_commit_contained(&[]) {
+        match self.try_commit_contained(&[], &changes) {
             Ok(_) => self.note_recovery(),
-            Err(error) => self.note_failure(&error),
+            Err(error) if error.is_poison() => {
+                counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
+                tracing::error!(%error, changes = changes.len(), "the store refuses sessions' changes");
+            }
+            Err(error) => {
+                self.publisher.put_back_changes(changes);
+                self.note_failure(&error);
+            }
         }
     }
 
@@ -197,14 +208,19 @@ impl Work {
         }
     }
 
-    fn commit(&mut self, batch: Vec<Submission>) {
+    fn commit(&mut self, batch: Vec<Task>) {
         if self.orders.recount_quarantine.swap(false, Ordering::Relaxed) {
             self.writer.recount_quarantine();
         }
         let started = self.clock.monotonic();
         let mut pause = RETRY_FIRST;
         loop {
-            match self.try_commit_contained(&batch) {
+            let trailing = self.publisher.take_changes();
+            let result = self.try_commit_contained(&batch, &trailing);
+            if result.is_err() {
+                self.publisher.put_back_changes(trailing);
+            }
+            match result {
                 Ok(staged) => {
                     self.note_recovery();
                     let took = self.clock.monotonic().saturating_sub(started);
@@ -226,8 +242,12 @@ impl Work {
     }
 
     /// A panic over a message costs that message, not ingest: it counts as refused by the store.
-    fn try_commit_contained(&mut self, batch: &[Submission]) -> Result<Staged, StoreError> {
-        let contained = AssertUnwindSafe(|| self.try_commit(batch));
+    fn try_commit_contained(
+        &mut self,
+        batch: &[Task],
+        trailing: &[Change],
+    ) -> Result<Staged, StoreError> {
+        let contained = AssertUnwindSafe(|| self.try_commit(batch, trailing));
         catch_unwind(contained).unwrap_or_else(|_| {
             counter!(names::TASK_PANICS).increment(1);
             tracing::error!(messages = batch.len(), "a batch panicked");
@@ -235,7 +255,7 @@ impl Work {
         })
     }
 
-    fn try_commit(&mut self, batch: &[Submission]) -> Result<Staged, StoreError> {
+    fn try_commit(&mut self, batch: &[Task], trailing: &[Change]) -> Result<Staged, StoreError> {
         let forgotten = std::mem::take(&mut *self.orders.forget.lock());
         let noted = &self.noted_clients;
         let forget: Vec<_> = forgotten.iter().filter(|id| noted.contains(*id)).collect();
@@ -244,6 +264,7 @@ impl Work {
             for client_id in &forget {
                 transaction.forget_deliveries(client_id)?;
             }
+            trailing.iter().try_for_each(|change| transaction.apply(change))?;
             Stage { transaction, registry, limits, staged: Staged::default() }.run(batch)
         });
         match result {
@@ -262,16 +283,26 @@ impl Work {
     }
 
     /// Finds the message that the store refuses, by halves, and quarantines it.
-    fn bisect(&mut self, mut batch: Vec<Submission>, error: &StoreError) {
+    fn bisect(&mut self, mut batch: Vec<Task>, error: &StoreError) {
+        // What trails may be at fault as well: alone it is dropped, and the rest is tried again.
+        self.write_trailing();
         if batch.len() > 1 {
             let second = batch.split_off(batch.len() / 2);
             self.commit(batch);
             self.commit(second);
             return;
         }
-        let Some(submission) = batch.pop() else {
-            return;
-        };
+        match batch.pop() {
+            None => {}
+            Some(Task::Message(submission)) => self.quarantine(*submission, error),
+            Some(Task::Broker(entry)) => {
+                counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
+                tracing::error!(%error, "the store refuses a session's changes: {:?}", entry.changes());
+            }
+        }
+    }
+
+    fn quarantine(&mut self, submission: Submission, error: &StoreError) {
         counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
         tracing::warn!(
             topic = &*submission.origin.topic, %error, "the store refuses a message; quarantined"
@@ -291,11 +322,11 @@ impl Work {
             }
         };
         let message = StagedMessage { verdict, ..StagedMessage::default() };
-        self.answer(vec![submission], vec![message]);
+        self.answer(vec![Task::Message(Box::new(submission))], vec![message]);
     }
 
     /// The batch is on disk: the registry takes over what it changed, then everybody is told.
-    fn take_over(&mut self, batch: Vec<Submission>, staged: Staged) {
+    fn take_over(&mut self, batch: Vec<Task>, staged: Staged) {
         for device in staged.devices.into_values() {
             tracing::info!(device = %device.key, approval = %device.approval(), "device registered");
             self.registry.adopt_device(device);
@@ -313,7 +344,10 @@ impl Work {
         counter!(names::QUARANTINE_DROPPED).increment(staged.quarantine_dropped);
         let mut messages = staged.messages;
         let nothing = Report::default();
-        for (submission, message) in batch.iter().zip(&mut messages) {
+        for (task, message) in batch.iter().zip(&mut messages) {
+            let Task::Message(submission) = task else {
+                continue;
+            };
             self.meters.readings_stored(message.fresh.len());
             for (sensor, reading) in message.fresh.drain(..) {
                 sensor.adopt(reading);
@@ -344,13 +378,16 @@ impl Work {
         self.answer(batch, messages);
     }
 
-    fn answer(&self, batch: Vec<Submission>, messages: Vec<StagedMessage>) {
-        let answers = batch.into_iter().zip(messages).filter_map(|(submission, message)| {
+    fn answer(&self, batch: Vec<Task>, messages: Vec<StagedMessage>) {
+        complete_all(batch.into_iter().zip(messages).filter_map(|(task, message)| {
+            let submission = match task {
+                Task::Message(submission) => submission,
+                Task::Broker(entry) => return Some(Completion::Entry(entry)),
+            };
             let took = self.clock.monotonic().saturating_sub(submission.received);
             self.meters.message(submission.origin.route, &message.verdict, took);
             submission.answer(message.verdict, &self.publisher)
-        });
-        Resolver::resolve_all(answers);
+        }));
     }
 
     fn note_failure(&mut self, error: &StoreError) {

@@ -14,10 +14,11 @@ use super::{
     committer::IngestLimits,
     decode::{Decoded, joined},
     rejection::{Rejection, RejectionReason},
-    submission::{DeviceRef, Submission},
+    submission::{DeviceRef, Submission, Task},
     verdict::Verdict,
 };
 use crate::{
+    mqtt::Change,
     registry::{Device, Registry, ReportedSample, Sensor, UnknownDevices},
     routes::MessageKind,
     store::{
@@ -74,10 +75,21 @@ pub(super) struct Stage<'a, 'txn> {
 impl Stage<'_, '_> {
     /// Stages a batch. Its fresh readings, in order, are what alarm rules are to see before the
     /// transaction commits.
-    pub(super) fn run(mut self, batch: &[Submission]) -> Result<Staged, StoreError> {
+    pub(super) fn run(mut self, batch: &[Task]) -> Result<Staged, StoreError> {
         let mut reports: HashMap<DeviceId, Reports<'_>> = HashMap::new();
-        for submission in batch {
+        for task in batch {
+            let submission = match task {
+                Task::Message(submission) => submission,
+                Task::Broker(entry) => {
+                    self.keep(entry.changes())?;
+                    self.staged.messages.push(StagedMessage::default());
+                    continue;
+                }
+            };
             let message = self.message(submission)?;
+            if message.verdict.is_routed() {
+                self.keep(submission.changes())?;
+            }
             if let (MessageKind::Status, Some(device), Ok(decoded)) =
                 (submission.kind, &message.device, &submission.content)
             {
@@ -91,6 +103,11 @@ impl Stage<'_, '_> {
             self.transaction.save_report(&device.preview(reports))?;
         }
         Ok(self.staged)
+    }
+
+    /// Writes what the broker wants kept.
+    fn keep(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        changes.iter().try_for_each(|change| self.transaction.apply(change))
     }
 
     fn message(&mut self, submission: &Submission) -> Result<StagedMessage, StoreError> {

@@ -8,11 +8,28 @@ use tokio::sync::oneshot;
 
 use super::{decode::Decoded, rejection::Rejection, verdict::Verdict};
 use crate::{
-    mqtt::{Outcome, Publisher, QoS, Resolver, TappedMessage, Version},
+    mqtt::{Change, Completion, Entry, Publisher, QoS, TappedMessage, Version},
     registry::Device,
     routes::MessageKind,
     telemetry::{DeviceKey, DeviceKind, Timestamp},
 };
+
+/// What the committer is handed, in order.
+pub(super) enum Task {
+    Message(Box<Submission>),
+    /// What the broker wants kept.
+    Broker(Box<Entry>),
+}
+
+impl Task {
+    /// Bytes that it holds on to while it waits.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Message(submission) => submission.weight(),
+            Self::Broker(entry) => entry.weight(),
+        }
+    }
+}
 
 pub(super) struct Submission {
     pub(super) device: DeviceRef,
@@ -97,17 +114,20 @@ impl Submission {
         }
     }
 
-    /// Bytes that it holds on to while it waits.
-    pub(super) fn weight(&self) -> usize {
+    /// What the broker wants kept with the message, should it be accepted.
+    pub(super) fn changes(&self) -> &[Change] {
+        match &self.reply {
+            Reply::Mqtt(message) => message.resolver.changes(),
+            Reply::Waiting(_) => &[],
+        }
+    }
+
+    fn weight(&self) -> usize {
         self.origin.topic.len() + self.origin.payload.len() + 256
     }
 
     /// Tells whoever waits; an MQTT message's resolver comes back, to be answered with its batch.
-    pub(super) fn answer(
-        self,
-        verdict: Verdict,
-        publisher: &Publisher,
-    ) -> Option<(Resolver, Outcome)> {
+    pub(super) fn answer(self, verdict: Verdict, publisher: &Publisher) -> Option<Completion> {
         match self.reply {
             Reply::Waiting(sender) => {
                 // Nobody waits any more: the request was given up.
@@ -124,7 +144,7 @@ impl Submission {
                     publish_errors(publisher, device, &message, &verdict, self.received_at);
                 }
                 let outcome = verdict.outcome(message.publication.is_utf8);
-                Some((message.resolver, outcome))
+                Some(Completion::Message(message.resolver, outcome))
             }
         }
     }

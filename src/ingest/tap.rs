@@ -15,12 +15,12 @@ use super::{
     metrics::Meters,
     queue::Queue,
     rejection::{Rejection, RejectionReason},
-    submission::{DeviceRef, Origin, Reply, Submission},
+    submission::{DeviceRef, Origin, Reply, Submission, Task},
     verdict::Verdict,
 };
 use crate::{
     clock::Clock,
-    mqtt::{Offer, PublishTap, TappedMessage},
+    mqtt::{Entry, Offer, PublishTap, SessionStore, TappedMessage},
     registry::Registry,
     routes::{MessageKind, PayloadForm, RouteMatch, RouteTable},
     telemetry::{DeviceKey, DeviceKind, SensorName, Timestamp},
@@ -29,7 +29,7 @@ use crate::{
 pub struct Tap {
     pub(super) routes: RouteTable,
     pub(super) registry: Arc<Registry>,
-    pub(super) queue: Arc<Queue<Submission>>,
+    pub(super) queue: Arc<Queue<Task>>,
     pub(super) zone: TimeZone,
     pub(super) clock: Clock,
     pub(super) meters: Arc<Meters>,
@@ -70,10 +70,26 @@ impl PublishTap for Tap {
         };
         let received_at = Timestamp::from_micros(publication.received_at);
         let submission = self.routed(found, origin, received_at, Reply::Mqtt(message));
-        match self.queue.try_push(submission.weight(), submission) {
-            Ok(()) => Offer::Taken,
-            Err(Submission { reply: Reply::Mqtt(message), .. }) => self.full(message),
-            Err(_) => Offer::Taken,
+        match self.push(Task::Message(Box::new(submission))) {
+            Err(Task::Message(submission)) => match submission.reply {
+                Reply::Mqtt(message) => self.full(message),
+                Reply::Waiting(_) => Offer::Taken,
+            },
+            Ok(()) | Err(_) => Offer::Taken,
+        }
+    }
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.queue.poll_room(context)
+    }
+}
+
+impl SessionStore for Tap {
+    fn offer(&self, entry: Box<Entry>) -> Result<(), Box<Entry>> {
+        match self.push(Task::Broker(entry)) {
+            // A closed queue never has room again: dropping the entry says "not stored".
+            Err(Task::Broker(entry)) if !self.queue.is_closed() => Err(entry),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
@@ -83,6 +99,10 @@ impl PublishTap for Tap {
 }
 
 impl Tap {
+    fn push(&self, task: Task) -> Result<(), Task> {
+        self.queue.try_push(task.weight(), task)
+    }
+
     /// A closed queue never has room again: dropping the message says "not stored".
     fn full(&self, message: TappedMessage) -> Offer {
         if self.queue.is_closed() {
@@ -153,16 +173,16 @@ impl Tap {
         };
         let (sender, verdict) = oneshot::channel();
         let reply = Reply::Waiting(sender);
-        let mut submission = match route {
+        let mut task = Task::Message(Box::new(match route {
             Some(found) => self.routed(found, origin, received_at, reply),
             None => self.unrouted(device, form, origin, received_at, reply),
-        };
+        }));
         loop {
             std::future::poll_fn(|context| self.queue.poll_room(context)).await;
-            submission = match self.queue.try_push(submission.weight(), submission) {
+            task = match self.push(task) {
                 Ok(()) => break,
                 Err(_) if self.queue.is_closed() => return Verdict::Unavailable,
-                Err(submission) => submission,
+                Err(task) => task,
             };
         }
         verdict.await.unwrap_or_default()

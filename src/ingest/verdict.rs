@@ -39,6 +39,11 @@ impl Verdict {
         }
     }
 
+    /// Whether subscribers get the message.
+    pub(super) fn is_routed(&self) -> bool {
+        matches!(self, Self::Stored { .. } | Self::Held | Self::Partial { .. })
+    }
+
     pub fn accepted(&self) -> usize {
         match self {
             Self::Stored { accepted, .. } | Self::Partial { accepted, .. } => *accepted,

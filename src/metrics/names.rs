@@ -45,6 +45,8 @@ metrics! {
     MQTT_SESSIONS = "brooklet_mqtt_sessions", "Sessions, those of absent clients included.", gauge;
     MQTT_RETAINED_MESSAGES = "brooklet_mqtt_retained_messages", "Retained messages.", gauge;
     MQTT_RETAINED_BYTES = "brooklet_mqtt_retained_bytes", "Topics, properties and payloads of retained messages.", gauge;
+    MQTT_QUEUED_MESSAGES = "brooklet_mqtt_queued_messages", "Messages that wait in stored sessions; counted once a minute.", gauge;
+    MQTT_QUEUED_BYTES = "brooklet_mqtt_queued_bytes", "What all sessions' queues hold.", gauge;
     INGEST_MESSAGES = "brooklet_ingest_messages_total", "Messages on ingest topics, by route and outcome.", counter;
     INGEST_READINGS = "brooklet_ingest_readings_total", "Readings, by outcome and, for refused ones, reason.", counter;
     INGEST_REPAIRS = "brooklet_ingest_repairs_total", "Payloads with small damage that was mended, by kind.", counter;

@@ -1,10 +1,9 @@
 //! The broker as a whole: who is connected, which sessions live, what is published in whose name.
 //!
-//! Owns the map of sessions; a session is in it from its first connection until it ends. The rooms
-//! above reach subscribers through [`Broker::publish`], which bypasses the tap.
+//! Owns the sessions; a session is among them from its first connection until it ends. The rooms
+//! above reach subscribers through [`Publisher`], which bypasses the tap.
 
 use std::{
-    collections::HashMap,
     future::poll_fn,
     sync::{
         Arc,
@@ -13,12 +12,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::{
     counters::Counters,
     hooks::{Authorizer, Client, Offer, PublishTap, SessionObserver, TappedMessage},
+    journal::{Change, Entry, SessionStore, Then},
     limits::Limits,
     link::Link,
     packet::{ClientId, PublishProperties, QoS},
@@ -26,7 +25,8 @@ use super::{
     reason::ReasonCode,
     resolver::{Pending, Resolver},
     router::{Router, Wakes},
-    session::Session,
+    session::{Session, SessionState},
+    sessions::Sessions,
     topic::{InvalidTopic, TopicName},
     will::SessionWill,
 };
@@ -37,6 +37,7 @@ pub struct Hooks {
     pub authorizer: Arc<dyn Authorizer>,
     pub tap: Arc<dyn PublishTap>,
     pub observer: Arc<dyn SessionObserver>,
+    pub store: Arc<dyn SessionStore>,
 }
 
 /// Publishes in the broker's own name: presence, verdicts, alarms. What a client may not publish to.
@@ -53,7 +54,8 @@ impl Publisher {
         Self { router, clock, limits }
     }
 
-    /// Routes a message past authorisation and tap.
+    /// Routes a message past authorisation and tap. What of it is to be stored rides in a later
+    /// batch.
     ///
     /// # Errors
     /// When `topic` is not a legal topic name.
@@ -68,8 +70,23 @@ impl Publisher {
         let properties = PublishProperties::default();
         let now = self.clock.unix_micros();
         let publication = Publication::new(topic, payload, (qos, retain), properties, now, 0);
-        self.router.accept(&Arc::new(publication), &mut Wakes::default());
+        self.router.publish_own(&Arc::new(publication), &mut Wakes::default());
         Ok(())
+    }
+
+    /// The payload that is retained for a topic.
+    pub fn retained(&self, topic: &str) -> Option<Bytes> {
+        self.router.retained_message(topic)
+    }
+
+    /// What the store is to be told that no acknowledgement waits for, in order; to be written before
+    /// the entries that were offered since, and put back when it could not be.
+    pub fn take_changes(&self) -> Vec<Change> {
+        self.router.take_trailing()
+    }
+
+    pub fn put_back_changes(&self, changes: Vec<Change>) {
+        self.router.trailing.put_back(changes);
     }
 }
 
@@ -79,9 +96,8 @@ pub struct Broker {
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     pub(crate) counters: Counters,
-    /// Bound: connected clients, and absent ones whose sessions have not expired.
-    sessions: Mutex<HashMap<ClientId, Arc<Session>, RandomState>>,
-    next_key: AtomicU64,
+    pub(super) sessions: Mutex<Sessions>,
+    pub(super) next_key: AtomicU64,
     connections: AtomicUsize,
     is_stopping: AtomicBool,
 }
@@ -101,6 +117,8 @@ pub(crate) struct Attached {
     pub(crate) session_present: bool,
     /// The will of the connection that was taken over, where it is due.
     pub(crate) will: Option<SessionWill>,
+    /// To be on disk before the CONNACK.
+    pub(crate) changes: Vec<Change>,
 }
 
 impl Broker {
@@ -111,8 +129,8 @@ impl Broker {
             hooks,
             limits: publisher.limits.clone(),
             clock: publisher.clock.clone(),
-            counters: Counters::default(),
-            sessions: Mutex::new(HashMap::with_hasher(RandomState::default())),
+            counters: publisher.router.counters.clone(),
+            sessions: Mutex::default(),
             next_key: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
             is_stopping: AtomicBool::new(false),
@@ -138,6 +156,12 @@ impl Broker {
         self.is_stopping.load(Ordering::Acquire)
     }
 
+    /// Whether a session of that client fits in beside those that are.
+    pub(crate) fn has_room_for_session(&self, client_id: &str) -> bool {
+        let sessions = self.sessions.lock();
+        sessions.len() < self.limits.sessions_max || sessions.get(client_id).is_some()
+    }
+
     /// Gives the client's session to a connection: the one it has, unless it wants or has to begin
     /// anew. A connection that still serves the client is sent away (take-over, §3.1.4).
     pub(crate) fn attach(
@@ -145,42 +169,58 @@ impl Broker {
         client_id: &ClientId,
         link: &Arc<Link>,
         clean_start: bool,
-        configure: impl FnOnce(&mut super::session::SessionState),
+        expiry: u32,
+        will: Option<SessionWill>,
     ) -> Attached {
+        let mut changes = Vec::new();
+        let mut wakes = Wakes::default();
         let mut sessions = self.sessions.lock();
-        let earlier = sessions.get(client_id).cloned();
-        let mut will = None;
-        let mut resumed = None;
-        if let Some(earlier) = earlier {
-            let mut state = earlier.lock();
-            let served_by = state.link.take();
-            let was_connected = served_by.is_some();
-            let waker =
-                served_by.and_then(|link| link.request_close(ReasonCode::SESSION_TAKEN_OVER));
-            let ends = clean_start || (was_connected && state.expiry == 0);
-            will = state.will.take().filter(|will| ends || will.delay == 0);
-            drop(state);
-            if let Some(waker) = waker {
-                waker.wake();
+        let (resumed, due) = match sessions.get(client_id).cloned() {
+            None => (None, None),
+            Some(earlier) => {
+                let is_kept = sessions.take_from_connection(&earlier, clean_start, &mut wakes);
+                let will = earlier.lock().will.take();
+                let due = will.filter(|will| {
+                    let is_due = !is_kept || will.delay == 0;
+                    if !is_due {
+                        changes.push(Change::ForgetWill { key: will.key });
+                    }
+                    is_due
+                });
+                if is_kept {
+                    (Some(earlier), due)
+                } else {
+                    self.router.end(&earlier, &mut wakes);
+                    if earlier.is_stored {
+                        changes.push(Change::EndSession { key: earlier.key });
+                    }
+                    (None, due)
+                }
             }
-            if ends {
-                self.router.forget(&earlier);
-            } else {
-                resumed = Some(earlier);
-            }
-        }
+        };
         let session_present = resumed.is_some();
         let session = resumed.unwrap_or_else(|| {
-            let session = Arc::new(Session::new(self.next_key(), client_id.clone()));
-            sessions.insert(client_id.clone(), session.clone());
+            let (key, budget) = (self.next_key(), self.router.budget.clone());
+            let session = Arc::new(Session::new(key, client_id.clone(), expiry > 0, budget));
+            sessions.insert(&session);
             session
         });
+        let key = session.key;
+        if session_present && session.is_stored {
+            changes.push(Change::UpdateSession { key, expiry, expires_at: None });
+        } else if session.is_stored {
+            changes.push(Change::OpenSession { key, client_id: client_id.clone(), expiry });
+        }
+        let will = will.map(|will| SessionWill { session: key, ..will });
+        if let Some(will) = &will {
+            changes.push(Change::KeepWill(Box::new(will.clone())));
+        }
         let mut state = session.lock();
-        state.link = Some(link.clone());
-        state.expires_at = None;
-        configure(&mut state);
+        state.begin(link);
+        state.expiry = expiry;
+        state.will = will;
         drop(state);
-        Attached { session, session_present, will }
+        Attached { session, session_present, will: due, changes }
     }
 
     /// Takes the session from a connection that ends, unless another has taken it over.
@@ -192,6 +232,8 @@ impl Broker {
         connection: u64,
         withdraw_will: bool,
     ) -> Option<SessionWill> {
+        let mut wakes = Wakes::default();
+        let mut changes = Vec::new();
         let mut sessions = self.sessions.lock();
         let mut state = session.lock();
         if !state.is_served_by(connection) {
@@ -199,85 +241,95 @@ impl Broker {
         }
         let now = self.clock.unix_micros();
         state.link = None;
-        if withdraw_will {
-            state.will = None;
+        if withdraw_will && let Some(will) = state.will.take() {
+            changes.push(Change::ForgetWill { key: will.key });
         }
-        if state.expiry == 0 {
-            let will = state.will.take();
+        let due = if state.expiry == 0 {
+            let due = state.will.take();
             drop(state);
-            sessions.remove(&session.client_id);
-            self.router.forget(session);
-            return will;
-        }
+            sessions.remove(session);
+            self.router.end(session, &mut wakes);
+            if session.is_stored {
+                changes.push(Change::EndSession { key: session.key });
+            }
+            due
+        } else {
+            let due = self.leave(session, &mut state, now, &mut changes);
+            sessions.note_deadline(session, &mut state);
+            drop(state);
+            self.router.hand_over(session, &mut wakes);
+            due
+        };
+        self.save(changes);
+        due
+    }
+
+    /// The client of a stored session is away from `now` on.
+    fn leave(
+        &self,
+        session: &Session,
+        state: &mut SessionState,
+        now: UnixMicros,
+        changes: &mut Vec<Change>,
+    ) -> Option<SessionWill> {
+        let after = |seconds: u32| now.saturating_add(i64::from(seconds) * 1_000_000);
         state.forget_qos0();
-        if state.expiry != u32::MAX {
-            state.expires_at = Some(now.saturating_add(i64::from(state.expiry) * 1_000_000));
+        let expiry = state.expiry;
+        state.expires_at = (expiry != u32::MAX).then(|| after(expiry));
+        let (key, expires_at) = (session.key, state.expires_at);
+        changes.push(Change::UpdateSession { key, expiry, expires_at });
+        let will = state.will.as_mut()?;
+        if will.delay == 0 {
+            return state.will.take();
         }
-        match state.will.as_mut() {
-            Some(will) if will.delay > 0 => {
-                will.due_at = Some(now.saturating_add(i64::from(will.delay) * 1_000_000));
-                None
-            }
-            _ => state.will.take(),
+        will.due_at = Some(after(will.delay));
+        changes.push(Change::KeepWill(Box::new(will.clone())));
+        None
+    }
+
+    /// Tells the store what nobody waits for, as soon as it takes it.
+    pub(crate) fn save(&self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        if let Err(entry) = self.hooks.store.offer(Entry::new(changes, Then::Nothing)) {
+            self.router.trailing.extend(entry.into_changes());
         }
     }
 
-    /// Ends sessions that have expired, publishes wills that are due. To be called once a second.
-    pub async fn sweep(&self) {
-        let now = self.clock.unix_micros();
-        for will in self.collect_due(now) {
-            self.publish_will(will).await;
+    /// Offers an entry until it is taken.
+    pub(crate) async fn offer(&self, mut entry: Box<Entry>) {
+        while let Err(back) = self.hooks.store.offer(entry) {
+            entry = back;
+            poll_fn(|context| self.hooks.store.poll_ready(context)).await;
         }
-        let (messages, bytes) = self.router.retained();
-        self.counters.retained_messages.set(messages as f64);
-        self.counters.retained_bytes.set(bytes as f64);
-        self.counters.subscriptions.set(self.router.subscription_count() as f64);
-        self.counters.sessions.set(self.sessions.lock().len() as f64);
     }
 
-    fn collect_due(&self, now: UnixMicros) -> Vec<SessionWill> {
-        let mut wills = Vec::new();
-        let mut ended = Vec::new();
-        self.sessions.lock().retain(|_, session| {
-            let mut state = session.lock();
-            let has_expired = state.expires_at.is_some_and(|at| at <= now);
-            let is_due = state.will.as_ref().and_then(|w| w.due_at).is_some_and(|at| at <= now);
-            if has_expired || is_due {
-                wills.extend(state.will.take());
-            }
-            drop(state);
-            if has_expired {
-                ended.push(session.clone());
-            }
-            !has_expired
-        });
-        for session in ended {
-            self.router.forget(&session);
-        }
-        wills
-    }
-
-    /// Publishes a will through authorisation and tap, waiting while the tap is full.
+    /// Publishes a will through authorisation, tap and store, waiting while these are full.
     pub(crate) async fn publish_will(&self, will: SessionWill) {
+        let key = will.key;
         let publication = Arc::new(will.publication_at(self.clock.unix_micros()));
         let topic = publication.topic.as_str();
         if !self.hooks.authorizer.may_publish(&will.client, topic) {
             self.counters.dropped_not_authorized.increment(1);
             tracing::info!(client_id = %will.client.client_id, topic, "will not authorised");
+            self.router.trailing.push(Change::ForgetWill { key });
             return;
         }
-        let pending = Pending { publication: publication.clone(), reply: None };
-        let mut message = TappedMessage {
-            publication,
-            client: will.client,
-            packet_id: None,
-            dup: false,
-            resolver: Resolver::new(self.router.clone(), pending),
-        };
+        if publication.qos == QoS::AtMostOnce {
+            self.router.trailing.push(Change::ForgetWill { key });
+        }
+        let pending = Pending { publication: publication.clone(), reply: None, will: Some(key) };
+        let resolver = Resolver::new(self.router.clone(), pending);
+        let (client, packet_id) = (will.client, None);
+        let mut message = TappedMessage { publication, client, packet_id, dup: false, resolver };
         loop {
             match self.hooks.tap.offer(message) {
                 Offer::Taken => return,
-                Offer::Pass(passed) => return passed.resolver.pass(&mut Wakes::default()),
+                Offer::Pass(passed) => {
+                    self.offer(Entry::of_message(passed.resolver)).await;
+                    return;
+                }
                 Offer::Full(back) => {
                     message = back;
                     poll_fn(|context| self.hooks.tap.poll_ready(context)).await;
@@ -299,7 +351,7 @@ impl Broker {
     pub fn begin_stop(&self) {
         self.is_stopping.store(true, Ordering::Release);
         let mut wakes = Wakes::default();
-        for session in self.sessions.lock().values() {
+        for session in self.sessions.lock().all() {
             if let Some(link) = &session.lock().link {
                 wakes.push(link.request_close(ReasonCode::SERVER_SHUTTING_DOWN));
             }

@@ -24,11 +24,14 @@ use tokio_util::io::poll_read_buf;
 use super::{
     broker::Broker,
     codec::{self, CodecError, next_frame, write_disconnect},
+    entries::Entries,
     handshake::say_last,
     hooks::{Client, Outcome, TappedMessage},
     inbound::Received,
     link::Link,
+    outbound::OutgoingAliases,
     output::Output,
+    pace::Pace,
     packet::{Disconnect, Incoming, Version},
     reason::ReasonCode,
     router::Wakes,
@@ -42,8 +45,9 @@ pub(super) const HIGH_WATER: usize = 64 * 1024;
 const READ_UNTIL: usize = 4 * HIGH_WATER;
 const READ_MIN: usize = 4 * 1024;
 const READ_MAX: usize = 64 * 1024;
-/// Rounds of reading and writing before other tasks get their turn.
+/// Rounds of reading and writing, and packets handled, before other tasks get their turn.
 const ROUNDS: usize = 16;
+const PACKETS_PER_TURN: usize = 256;
 /// How long the last bytes may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -54,6 +58,8 @@ pub(crate) struct Terms {
     /// QoS 1 and 2 deliveries under way at a time.
     pub(crate) window: usize,
     pub(crate) wants_problem_information: bool,
+    /// Topic aliases that the client understands.
+    pub(crate) topic_alias_max: u16,
     /// Zero: none.
     pub(crate) keep_alive: Duration,
     /// Seconds; a session that was to end with its connection can't be prolonged by DISCONNECT.
@@ -81,6 +87,13 @@ impl From<CodecError> for End {
     }
 }
 
+/// Why the timer fired.
+enum Alarm {
+    /// The client may be read again.
+    Resume,
+    TimedOut,
+}
+
 pub(crate) struct Connection<S> {
     pub(super) broker: Arc<Broker>,
     stream: S,
@@ -96,16 +109,24 @@ pub(crate) struct Connection<S> {
     pub(super) received: VecDeque<Received>,
     /// The number of the first of `received`.
     pub(super) first_sequence: u64,
+    /// Of these, messages that the tap passed and the store does not have yet.
+    pub(super) on_their_way: usize,
     /// A message that the tap had no room for; nothing is read until it has.
     pub(super) stalled: Option<TappedMessage>,
+    pub(super) entries: Entries,
     verdicts: Vec<(u64, Outcome)>,
     pub(super) wakes: Wakes,
     /// The topic published last: most devices use one or two.
     pub(super) last_topic: Option<TopicName>,
     /// Topics by alias; bound: `topic_alias_max`.
     pub(super) aliases: Vec<Option<TopicName>>,
+    pub(super) outgoing_aliases: OutgoingAliases,
+    pace: Option<Box<Pace>>,
+    /// The client has sent more than it may: nothing is read until then.
+    paused_until: Option<Duration>,
+    packets_left: usize,
     timer: Pin<Box<Sleep>>,
-    /// On the clock's monotonic scale, as are the three below.
+    /// On the clock's monotonic scale, as are those below.
     timer_at: Duration,
     last_packet_at: Duration,
     stalled_at: Option<Duration>,
@@ -121,10 +142,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         terms: Terms,
     ) -> Self {
         let now = broker.clock.monotonic();
+        let pace = Pace::new(broker.limits.inbound_rate, now);
+        let outgoing_aliases = OutgoingAliases::new(terms.topic_alias_max);
         let mut output = Output::default();
         output.buffer().extend_from_slice(&first_output);
         let first_timer = Duration::from_secs(60 * 60);
-        let mut connection = Self {
+        Self {
             broker,
             stream,
             client,
@@ -136,19 +159,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             output,
             received: VecDeque::new(),
             first_sequence: 0,
+            on_their_way: 0,
             stalled: None,
+            entries: Entries::default(),
             verdicts: Vec::new(),
             wakes: Wakes::default(),
             last_topic: None,
             aliases: Vec::new(),
+            outgoing_aliases,
+            pace,
+            paused_until: None,
+            packets_left: PACKETS_PER_TURN,
             timer: Box::pin(sleep(first_timer)),
             timer_at: now + first_timer,
             last_packet_at: now,
             stalled_at: None,
             is_stopping: false,
-        };
-        connection.redeliver();
-        connection
+        }
     }
 
     /// Serves the client until the connection ends, and cleans up after it.
@@ -158,12 +185,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        self.packets_left = PACKETS_PER_TURN;
+        self.wakes.is_congested = false;
         for _ in 0..ROUNDS {
             self.link.register(context);
             match self.round(context) {
                 Err(end) => return Poll::Ready(end),
+                Ok(true) if self.packets_left == 0 || self.wakes.is_congested => break,
                 Ok(true) => {}
-                Ok(false) => return self.poll_timer(context).map(|()| self.timed_out()),
+                Ok(false) => match self.poll_timer(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Alarm::Resume) => self.paused_until = None,
+                    Poll::Ready(Alarm::TimedOut) => return Poll::Ready(self.timed_out()),
+                },
             }
         }
         context.waker().wake_by_ref();
@@ -175,9 +209,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.obey_close_request()?;
         self.collect_verdicts();
         self.write_acks()?;
-        self.deliver();
+        self.entries.advance(self.link.committed(), &mut self.output);
+        let is_window_full = self.deliver();
         let flushed =
             self.output.poll_flush(&mut self.stream, context, &self.broker.counters.bytes_sent);
+        self.link.set_blocked(is_window_full || flushed.is_pending());
         match flushed {
             Poll::Ready(Err(_)) => return Err(End::Lost),
             Poll::Ready(Ok(())) if self.is_stopping && self.received.is_empty() => {
@@ -208,6 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let at = sequence.checked_sub(self.first_sequence).and_then(|at| at.try_into().ok());
             if let Some(received) = at.and_then(|at: usize| self.received.get_mut(at)) {
                 received.outcome = Some(outcome);
+                self.on_their_way -= usize::from(std::mem::take(&mut received.is_on_its_way));
             }
         }
         if verdicts.capacity() <= 64 {
@@ -233,14 +270,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.stalled_at.take().is_some() {
             self.last_packet_at = self.broker.clock.monotonic();
         }
+        if self.paused_until.is_some() {
+            self.last_packet_at = self.broker.clock.monotonic();
+            return Ok(false);
+        }
         if self.handle_buffered()? {
             return Ok(true);
         }
         self.poll_read(context)
     }
 
-    /// Whether the tap has no room, or the inbound window is full.
+    /// Whether tap or store have no room, the inbound window is full, or the client sent too much.
     fn is_held_up(&mut self, context: &mut Context<'_>) -> bool {
+        if self.entries.poll_offer(&self.broker, context).is_pending() {
+            return true;
+        }
         while self.stalled.is_some() {
             if self.broker.hooks.tap.poll_ready(context).is_pending() {
                 return true;
@@ -249,22 +293,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.offer(message);
             }
         }
-        self.received.len() >= usize::from(self.broker.limits.receive_maximum)
+        !self.has_window()
+    }
+
+    fn has_window(&self) -> bool {
+        let window = usize::from(self.broker.limits.receive_maximum);
+        self.received.len() < window && self.entries.waiting() < window
     }
 
     fn handle_buffered(&mut self) -> Result<bool, End> {
         let mut has_handled = false;
-        let window = usize::from(self.broker.limits.receive_maximum);
         while self.stalled.is_none()
-            && self.received.len() < window
+            && self.has_window()
+            && self.paused_until.is_none()
+            && self.packets_left > 0
+            && !self.wakes.is_congested
             && self.output.len() <= READ_UNTIL
         {
             let size_max = self.broker.limits.packet_size_max;
             let Some(frame) = next_frame(&mut self.read_buffer, size_max)? else {
                 break;
             };
+            let bytes = frame.len();
             let packet = codec::decode(frame, self.client.version)?;
+            if let (Some(pace), Incoming::Publish(_)) = (&mut self.pace, &packet) {
+                self.paused_until = pace.spend(bytes, self.broker.clock.monotonic());
+            }
             self.handle(packet)?;
+            self.packets_left -= 1;
             has_handled = true;
         }
         Ok(has_handled)
@@ -338,8 +394,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Err(End::ByClient(disconnect))
     }
 
-    /// Half as long again as the keep-alive without a packet, or half of it without reading.
+    /// Half as long again as the keep-alive without a packet, or half of it without reading; or when
+    /// reading is to go on.
     fn deadline(&self) -> Option<Duration> {
+        if let Some(at) = self.paused_until {
+            return Some(at);
+        }
         let keep_alive = self.terms.keep_alive;
         match self.stalled_at {
             Some(since) if keep_alive.is_zero() => Some(since + self.broker.limits.stall_timeout),
@@ -351,7 +411,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Ready when the deadline has passed. The timer is set anew only when it fires too early or
     /// the deadline came nearer, not at each packet.
-    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Alarm> {
         let Some(deadline) = self.deadline() else {
             return Poll::Pending;
         };
@@ -361,7 +421,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         while self.timer.as_mut().poll(context).is_ready() {
             if self.broker.clock.monotonic() >= deadline {
-                return Poll::Ready(());
+                let is_pause = self.paused_until.is_some();
+                return Poll::Ready(if is_pause { Alarm::Resume } else { Alarm::TimedOut });
             }
             self.set_timer(deadline);
         }
@@ -389,6 +450,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         tracing::debug!(client_id = %self.client.client_id, reason = reason.label(), "connection ended");
         let is_plain_goodbye = matches!(end, End::ByClient(d) if d.reason == ReasonCode::SUCCESS);
+        std::mem::take(&mut self.entries).give_up(&self.broker);
         let will = self.broker.detach(&self.session, self.client.connection, is_plain_goodbye);
         if let End::ByBroker(reason, text) = end {
             self.say_goodbye(reason, text).await;

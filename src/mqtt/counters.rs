@@ -17,7 +17,9 @@ pub(crate) struct Counters {
     pub(crate) bytes_received: Counter,
     pub(crate) bytes_sent: Counter,
     pub(crate) dropped_queue_full: Counter,
-    pub(crate) dropped_overflow: Counter,
+    pub(crate) dropped_over_budget: Counter,
+    pub(crate) dropped_session_ended: Counter,
+    pub(crate) dropped_old: Counter,
     pub(crate) dropped_oldest: Counter,
     pub(crate) dropped_expired: Counter,
     pub(crate) dropped_too_large: Counter,
@@ -28,6 +30,8 @@ pub(crate) struct Counters {
     pub(crate) sessions: Gauge,
     pub(crate) retained_messages: Gauge,
     pub(crate) retained_bytes: Gauge,
+    pub(crate) queued_messages: Gauge,
+    pub(crate) queued_bytes: Gauge,
 }
 
 fn by_version(version: Version) -> usize {
@@ -50,8 +54,10 @@ impl Default for Counters {
             bytes_received: counter!(names::MQTT_BYTES_RECEIVED),
             bytes_sent: counter!(names::MQTT_BYTES_SENT),
             dropped_queue_full: dropped("queue_full"),
-            dropped_overflow: dropped("slow_subscriber"),
-            dropped_oldest: dropped("oldest_of_absent"),
+            dropped_over_budget: dropped("memory"),
+            dropped_session_ended: dropped("session_ended"),
+            dropped_old: dropped("too_old"),
+            dropped_oldest: dropped("oldest"),
             dropped_expired: dropped("expired"),
             dropped_too_large: dropped("packet_too_large"),
             dropped_not_authorized: dropped("not_authorized"),
@@ -61,6 +67,8 @@ impl Default for Counters {
             sessions: gauge!(names::MQTT_SESSIONS),
             retained_messages: gauge!(names::MQTT_RETAINED_MESSAGES),
             retained_bytes: gauge!(names::MQTT_RETAINED_BYTES),
+            queued_messages: gauge!(names::MQTT_QUEUED_MESSAGES),
+            queued_bytes: gauge!(names::MQTT_QUEUED_BYTES),
         }
     }
 }

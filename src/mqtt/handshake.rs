@@ -8,6 +8,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::oneshot,
     time::timeout,
 };
 
@@ -16,6 +17,7 @@ use super::{
     codec::{self, CodecError, next_frame, write_connack},
     connection::{Connection, Terms},
     hooks::{Client, ConnectAttempt, Identity},
+    journal::{Entry, Then},
     link::Link,
     packet::{ClientId, ConnAck, Connect, Incoming, QoS, ServerLimits, Version},
     publication::Publication,
@@ -36,6 +38,8 @@ struct Refusal {
     version: Option<Version>,
     reason: ReasonCode,
     text: &'static str,
+    /// Of the connection that was taken over, where it is due all the same.
+    will: Option<SessionWill>,
 }
 
 /// Serves one socket from its first byte to its last.
@@ -89,7 +93,10 @@ where
             );
             Some((connection, will))
         }
-        Err(refusal) => {
+        Err(mut refusal) => {
+            if let Some(will) = refusal.will.take() {
+                broker.publish_will(will).await;
+            }
             refuse(broker, &mut stream, &refusal, peer).await;
             None
         }
@@ -127,7 +134,7 @@ impl Refusal {
             CodecError::TooLarge => "packet too large",
             CodecError::UnsupportedVersion(_) => "this broker speaks MQTT 3.1.1 and 5.0",
         };
-        Self { version, reason: error.reason(), text }
+        Self { version, reason: error.reason(), text, will: None }
     }
 }
 
@@ -194,7 +201,7 @@ async fn admit(
     is_over_limit: bool,
 ) -> Result<Admitted, Refusal> {
     let version = connect.version;
-    let refused = |reason, text| Refusal { version: Some(version), reason, text };
+    let refused = |reason, text| Refusal { version: Some(version), reason, text, will: None };
     if broker.is_stopping() {
         return Err(refused(ReasonCode::SERVER_UNAVAILABLE, "the broker is stopping"));
     }
@@ -224,7 +231,35 @@ async fn admit(
             refused(ReasonCode::TOPIC_NAME_INVALID, "the will's topic is not a legal topic name")
         })?),
     };
-    Ok(assemble(broker, connect, client_id, identity, will_topic, peer))
+    if !broker.has_room_for_session(&client_id) {
+        return Err(refused(ReasonCode::QUOTA_EXCEEDED, "the broker has its maximum of sessions"));
+    }
+    let mut admitted = assemble(broker, connect, client_id, identity, will_topic, peer);
+    if let Err(will) = save(broker, &mut admitted).await {
+        let text = "the session could not be stored";
+        return Err(Refusal { will, ..refused(ReasonCode::SERVER_UNAVAILABLE, text) });
+    }
+    Ok(admitted)
+}
+
+/// Waits until the session is on disk, where it is to be. `Err`: it is not in time, and the client
+/// has to go; the will of the connection that it took over.
+async fn save(broker: &Broker, admitted: &mut Admitted) -> Result<(), Option<SessionWill>> {
+    let attached = &mut admitted.attached;
+    if attached.changes.is_empty() {
+        return Ok(());
+    }
+    let (sender, saved) = oneshot::channel();
+    let entry = Entry::new(std::mem::take(&mut attached.changes), Then::Tell(sender));
+    let waiting = async {
+        broker.offer(entry).await;
+        saved.await.is_ok()
+    };
+    if timeout(broker.limits.connect_timeout, waiting).await == Ok(true) {
+        return Ok(());
+    }
+    broker.detach(&attached.session, admitted.client.connection, true);
+    Err(attached.will.take())
 }
 
 /// The client's own id, or one made for it where that is allowed.
@@ -279,6 +314,8 @@ fn assemble(
         let payload = Bytes::copy_from_slice(&will.payload);
         let publication = Publication::new(topic, payload, flags, will.properties, now, 0);
         SessionWill {
+            key: broker.next_key(),
+            session: 0,
             client: client.clone(),
             publication: Arc::new(publication),
             delay: will.delay,
@@ -286,10 +323,7 @@ fn assemble(
             due_at: None,
         }
     });
-    let attached = broker.attach(&client_id, &link, connect.clean_start, |state| {
-        state.expiry = expiry;
-        state.will = will;
-    });
+    let attached = broker.attach(&client_id, &link, connect.clean_start, expiry, will);
     let assigned = connect.client_id.is_empty().then_some(client_id);
     let connack = ConnAck {
         reason: ReasonCode::SUCCESS,
@@ -308,6 +342,7 @@ fn assemble(
         packet_size_max: connect.packet_size_max.map_or(usize::MAX, |size| size as usize),
         window: usize::from(connect.receive_maximum.min(limits.inflight_max)),
         wants_problem_information: connect.wants_problem_information,
+        topic_alias_max: connect.topic_alias_max.min(limits.topic_alias_max),
         keep_alive: Duration::from_secs(u64::from(keep_alive)),
         session_expiry_asked: expiry,
     };

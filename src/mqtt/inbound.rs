@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     codec::{write_ack, write_suback, write_unsuback},
     connection::{Connection, End},
     hooks::{Explanation, Offer, Outcome, TappedMessage},
+    journal::{Change, Entry},
     packet::{
         AckKind, PacketId, Publish, QoS, Subscribe, SubscriptionOptions, Unsubscribe, Version,
     },
@@ -23,8 +24,10 @@ use super::{
 pub(crate) struct Received {
     packet_id: Option<PacketId>,
     qos: QoS,
-    /// `None` while the tap has it.
+    /// `None` while the tap or the store has it.
     pub(super) outcome: Option<Outcome>,
+    /// The tap passed it, and the store does not have it yet.
+    pub(super) is_on_its_way: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -36,7 +39,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             return Ok(());
         }
-        let received = Received { packet_id: publish.packet_id, qos: publish.qos, outcome: None };
+        let received = Received {
+            packet_id: publish.packet_id,
+            qos: publish.qos,
+            outcome: None,
+            is_on_its_way: false,
+        };
         let sequence = self.first_sequence + self.received.len() as u64;
         self.received.push_back(received);
         if !self.broker.hooks.authorizer.may_publish(&self.client, topic.as_str()) {
@@ -60,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             packet_id: publish.packet_id,
             sequence,
         };
-        let pending = Pending { publication: publication.clone(), reply: Some(reply) };
+        let pending = Pending { publication: publication.clone(), reply: Some(reply), will: None };
         self.offer(TappedMessage {
             publication,
             client: self.client.clone(),
@@ -76,11 +84,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match self.broker.hooks.tap.offer(message) {
             Offer::Taken => {}
             Offer::Full(message) => self.stalled = Some(message),
-            Offer::Pass(message) => {
-                message.resolver.pass(&mut self.wakes);
-                self.settle_last(Outcome::Accepted);
-            }
+            Offer::Pass(message) => self.route(message),
         }
+    }
+
+    /// Routes the newest of `received` at once, or, where something of it has to be stored or what
+    /// came before it waits for that, by way of the store.
+    fn route(&mut self, message: TappedMessage) {
+        let is_behind = self.on_their_way > 0 && message.qos() != QoS::AtMostOnce;
+        let waits = match is_behind {
+            true => Some(message.resolver),
+            false => message.resolver.pass(&mut self.wakes),
+        };
+        let Some(resolver) = waits else {
+            return self.settle_last(Outcome::Accepted);
+        };
+        if let Some(last) = self.received.back_mut() {
+            last.is_on_its_way = true;
+            self.on_their_way += 1;
+        }
+        self.entries.offer(&self.broker, Entry::of_message(resolver));
     }
 
     fn settle_last(&mut self, outcome: Outcome) {
@@ -118,6 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 packet_id: Some(id),
                 qos: QoS::ExactlyOnce,
                 outcome,
+                is_on_its_way: false,
             });
         }
         Ok(false)
@@ -209,43 +233,63 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     pub(super) fn on_subscribe(&mut self, subscribe: Subscribe) {
-        let now = self.broker.clock.unix_micros();
+        let mut changes = Vec::new();
         let granted: Vec<_> = subscribe
             .filters
             .into_iter()
-            .map(|(filter, options)| self.subscribe(&filter, options, now))
+            .map(|(filter, options)| self.subscribe(&filter, options, &mut changes))
             .collect();
-        write_suback(self.output.buffer(), self.client.version, subscribe.packet_id, &granted);
+        let mut bytes = BytesMut::new();
+        write_suback(&mut bytes, self.client.version, subscribe.packet_id, &granted);
+        self.answer(changes, &bytes);
+    }
+
+    /// Answers once the changes are on disk, where there are any.
+    pub(super) fn answer(&mut self, changes: Vec<Change>, bytes: &[u8]) {
+        if changes.is_empty() {
+            self.output.buffer().extend_from_slice(bytes);
+            return;
+        }
+        let bytes = Bytes::copy_from_slice(bytes);
+        self.entries.answer(&self.broker, &self.link, changes, bytes);
     }
 
     fn subscribe(
         &self,
         filter: &str,
         options: SubscriptionOptions,
-        now: i64,
+        changes: &mut Vec<Change>,
     ) -> Result<QoS, ReasonCode> {
         let filter = TopicFilter::new(filter, self.broker.limits.topics)
             .map_err(|_| ReasonCode::TOPIC_FILTER_INVALID)?;
         if !self.broker.hooks.authorizer.may_subscribe(&self.client, filter.as_str()) {
             return Err(ReasonCode::NOT_AUTHORIZED);
         }
-        if !self.broker.router.subscribe(&self.session, &filter, options, now) {
-            return Err(ReasonCode::QUOTA_EXCEEDED);
-        }
+        let subscribed = self.broker.router.subscribe(&self.session, &filter, options);
+        changes.extend(subscribed.map_err(|_| ReasonCode::QUOTA_EXCEEDED)?);
         Ok(options.qos)
     }
 
     pub(super) fn on_unsubscribe(&mut self, unsubscribe: Unsubscribe) {
         let limits = self.broker.limits.topics;
+        let mut changes = Vec::new();
         let existed: Vec<_> = unsubscribe
             .filters
             .iter()
             .map(|filter| {
-                TopicFilter::new(filter, limits)
-                    .is_ok_and(|filter| self.broker.router.unsubscribe(&self.session, &filter))
+                let Ok(filter) = TopicFilter::new(filter, limits) else {
+                    return false;
+                };
+                let existed = self.broker.router.unsubscribe(&self.session, &filter);
+                if existed && self.session.is_stored {
+                    changes.push(Change::Unsubscribe { key: self.session.key, filter });
+                }
+                existed
             })
             .collect();
+        let mut bytes = BytesMut::new();
         let version: Version = self.client.version;
-        write_unsuback(self.output.buffer(), version, unsubscribe.packet_id, &existed);
+        write_unsuback(&mut bytes, version, unsubscribe.packet_id, &existed);
+        self.answer(changes, &bytes);
     }
 }

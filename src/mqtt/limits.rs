@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::topic::TopicLimits;
+use super::{pace::InboundRate, shared::SharedDispatch, topic::TopicLimits};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -17,11 +17,23 @@ pub struct Limits {
     pub receive_maximum: u16,
     /// QoS 1 and 2 messages under way to one client at a time.
     pub inflight_max: u16,
-    /// Messages waiting for one client; past it QoS 0 is dropped, and a connected client that is
-    /// owed QoS 1 or 2 is sent away with 0x97, while for an absent one the oldest is dropped.
+    /// Messages waiting for one client; past it an incoming QoS 0 message is dropped, for one of QoS
+    /// 1 or 2 the oldest.
     pub queued_messages_max: usize,
     /// The same in bytes of topic, properties and payload.
     pub queued_bytes_max: usize,
+    /// The bytes of all clients' queues together; past it as above, and a message for a client whose
+    /// own queue is empty is dropped.
+    pub queued_bytes_total_max: usize,
+    /// How long a message waits for an absent client; 0: as long as the session is kept.
+    pub queued_age_max: Duration,
+    /// What one client may publish in a second; past it its socket is not read.
+    pub inbound_rate: InboundRate,
+    /// Sessions, those of absent clients included; a client that would need one more is answered
+    /// 0x97 (3.1.1: 3).
+    pub sessions_max: usize,
+    /// Who of a shared subscription's members gets a message.
+    pub shared_dispatch: SharedDispatch,
     /// Seconds that a session is kept after its connection at the most.
     pub session_expiry_max: u32,
     /// Seconds; a longer keep-alive is shortened for 5.0 clients. 0: any.

@@ -3,7 +3,10 @@
 //! A connection owns one; a session, the resolvers of its messages and the broker hold it too. Its
 //! lock is held for moments only.
 
-use std::task::{Context, Waker};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    task::{Context, Waker},
+};
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -15,6 +18,10 @@ pub(crate) struct Link {
     /// Unique within the process.
     pub(crate) connection: u64,
     waker: AtomicWaker,
+    /// The client takes no more for the moment: its socket or its window is full.
+    is_blocked: AtomicBool,
+    /// Entries of the connection up to this number are on disk.
+    committed: AtomicU64,
     inbox: Mutex<Inbox>,
 }
 
@@ -27,7 +34,31 @@ struct Inbox {
 
 impl Link {
     pub(crate) fn new(connection: u64) -> Self {
-        Self { connection, waker: AtomicWaker::new(), inbox: Mutex::default() }
+        Self {
+            connection,
+            waker: AtomicWaker::new(),
+            is_blocked: AtomicBool::new(false),
+            committed: AtomicU64::new(0),
+            inbox: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.is_blocked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_blocked(&self, is_blocked: bool) {
+        self.is_blocked.store(is_blocked, Ordering::Relaxed);
+    }
+
+    /// Entries up to `number` are on disk.
+    pub(crate) fn advance(&self, number: u64) -> Option<Waker> {
+        self.committed.fetch_max(number, Ordering::Release);
+        self.waker.take()
+    }
+
+    pub(crate) fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
     }
 
     /// Makes the task of `context` the one to be woken. To be called before looking for work.

@@ -3,31 +3,42 @@
 //! Knows nothing of devices, readings or SQL. A socket is accepted (`listener`), becomes a connection
 //! (`handshake`, `connection`), whose packets (`codec`) are authorised, offered to the tap and routed
 //! (`hooks`, `resolver`, `router`) to the sessions of those who subscribed. The tap decides when a
-//! message is routed and acknowledged: that is how an acknowledgement can mean *stored*.
+//! message is routed and acknowledged: that is how an acknowledgement can mean *stored*. What the
+//! broker itself must not forget goes to the store in the same way (`journal`, `plan`, `saved`).
 
 mod broker;
 mod codec;
 mod connection;
 mod counters;
+mod entries;
+mod handover;
 mod handshake;
 mod hooks;
 mod inbound;
 mod inflight;
+mod journal;
 mod limits;
 mod link;
 mod listener;
 mod outbound;
 mod output;
+mod pace;
 mod packet;
+mod plan;
 mod publication;
+mod queue;
 mod reason;
 mod resolver;
 mod retained;
 mod router;
+mod saved;
 mod session;
+mod sessions;
 mod shared;
+mod subscribing;
 pub mod subscriptions;
 pub mod topic;
+mod upkeep;
 mod will;
 
 pub use broker::{Broker, Hooks, Publisher};
@@ -35,9 +46,17 @@ pub use hooks::{
     Authorizer, Client, ConnectAttempt, Explanation, Identity, Offer, Outcome, PublishTap,
     SessionObserver, TappedMessage,
 };
+pub use journal::{
+    Change, Completion, DeliveryFacts, Entry, SessionKey, SessionStore, StoredDelivery,
+    StoredMessage, complete_all,
+};
 pub use limits::Limits;
 pub use listener::Listener;
+pub use pace::InboundRate;
 pub use packet::{ClientId, PacketId, QoS, RetainHandling, SubscriptionOptions, Version};
 pub use publication::{Publication, UnixMicros};
 pub use reason::ReasonCode;
 pub use resolver::Resolver;
+pub use saved::{SavedDelivery, SavedReplay, SavedSession, SavedState, SavedSubscription};
+pub use shared::SharedDispatch;
+pub use will::SessionWill;

@@ -1,49 +1,135 @@
 //! What a client is sent: deliveries from its session, and the outgoing half of QoS 1 and 2.
 
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::BytesMut;
+use foldhash::fast::RandomState;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     codec::{PublishHead, write_ack, write_publish_head},
     connection::{Connection, HIGH_WATER},
-    inflight::{AckStep, Redelivery},
+    inflight::{AckStep, Resumed},
+    journal::{Change, Entry, Then},
     packet::{Ack, AckKind, PacketId, QoS, Version},
     publication::UnixMicros,
+    queue::Delivery,
     reason::ReasonCode,
-    session::Delivery,
+    session::Next,
 };
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Encodes deliveries while the socket keeps up and the client's window has room.
-    pub(super) fn deliver(&mut self) {
-        if self.output.len() >= HIGH_WATER {
-            return;
+/// Topics that a client is sent by number (MQTT 5.0 §3.3.2.3.4): the first ones, as many as it
+/// understands.
+#[derive(Debug)]
+pub(super) struct OutgoingAliases {
+    by_topic: HashMap<Arc<str>, u16, RandomState>,
+    max: u16,
+}
+
+/// How a topic is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spelling {
+    Plain,
+    /// With a number that stands for it from here on.
+    Introduced(u16),
+    /// By its number alone.
+    Alias(u16),
+}
+
+impl OutgoingAliases {
+    pub(super) fn new(max: u16) -> Self {
+        Self { by_topic: HashMap::with_hasher(RandomState::default()), max }
+    }
+
+    fn spelling(&self, topic: &str) -> Spelling {
+        if self.max == 0 {
+            return Spelling::Plain;
         }
+        match self.by_topic.get(topic) {
+            Some(alias) => Spelling::Alias(*alias),
+            None => match u16::try_from(self.by_topic.len() + 1) {
+                Ok(alias) if alias <= self.max => Spelling::Introduced(alias),
+                _ => Spelling::Plain,
+            },
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Encodes deliveries while the socket keeps up and the client's window has room. `true` when the
+    /// window has none.
+    pub(super) fn deliver(&mut self) -> bool {
+        loop {
+            if self.output.len() >= HIGH_WATER {
+                return false;
+            }
+            let is_window_full = self.deliver_queued();
+            if !self.replay() {
+                return is_window_full;
+            }
+        }
+    }
+
+    fn deliver_queued(&mut self) -> bool {
         let session = self.session.clone();
         let mut state = session.lock();
-        if state.queued() == 0 || !state.is_served_by(self.client.connection) {
-            return;
+        if !state.has_work() || !state.is_served_by(self.client.connection) {
+            return false;
         }
         let now = self.broker.clock.unix_micros();
-        while self.output.len() < HIGH_WATER
-            && let Some(delivery) = state.next(self.terms.window)
-        {
-            if delivery.publication.seconds_left(now) == Some(0) {
-                self.broker.counters.dropped_expired.increment(1);
-                continue;
-            }
-            let id = match delivery.qos {
-                QoS::AtMostOnce => None,
-                _ => match state.inflight.begin(delivery.clone()) {
-                    Some(id) => Some(id),
-                    None => continue,
-                },
-            };
-            if !self.write_publish(&delivery, id, false, now)
-                && let Some(id) = id
-            {
-                state.inflight.abandon(id);
+        while self.output.len() < HIGH_WATER {
+            match state.next(self.terms.window) {
+                Next::Send(delivery) => {
+                    let is_late = delivery.publication.seconds_left(now) == Some(0);
+                    if is_late {
+                        self.broker.counters.dropped_expired.increment(1);
+                        state.inflight.give_up(&delivery);
+                        continue;
+                    }
+                    let id = match delivery.qos {
+                        QoS::AtMostOnce => None,
+                        _ => match state.inflight.begin(delivery.clone()) {
+                            Some(id) => Some(id),
+                            None => continue,
+                        },
+                    };
+                    if !self.write_publish(&delivery, id, false, now)
+                        && let Some(id) = id
+                    {
+                        state.inflight.remove(id);
+                    }
+                }
+                Next::Resume(Resumed::Publish(id, delivery)) => {
+                    if !self.write_publish(&delivery, Some(id), true, now) {
+                        state.inflight.remove(id);
+                    }
+                }
+                Next::Resume(Resumed::PubRel(id, position)) => self.write_pubrel(id, position),
+                Next::Mark(position) => {
+                    let changes = vec![Change::MarkSent { key: session.key, position }];
+                    let then = Then::MaySend { session: session.clone(), position };
+                    self.entries.offer(&self.broker, Entry::new(changes, then));
+                }
+                Next::WindowFull => return true,
+                Next::Nothing => return false,
             }
         }
+        false
+    }
+
+    /// Takes the next part of the retained messages that the client is owed. `true` when it is queued.
+    fn replay(&mut self) -> bool {
+        let now = self.broker.clock.unix_micros();
+        let Some((changes, part)) = self.broker.router.continue_replay(&self.session, now) else {
+            return false;
+        };
+        if changes.is_empty() {
+            self.session.finish_replay(part);
+            return true;
+        }
+        let then = Then::Replay { session: self.session.clone(), part };
+        self.entries.offer(&self.broker, Entry::new(changes, then));
+        false
     }
 
     /// `false`: the packet is larger than the client takes, and is not sent.
@@ -55,8 +141,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         now: UnixMicros,
     ) -> bool {
         let publication = &*delivery.publication;
+        let topic = publication.topic.as_str();
+        let spelling = self.outgoing_aliases.spelling(topic);
         let head = PublishHead {
-            topic: publication.topic.as_str(),
+            topic: if matches!(spelling, Spelling::Alias(_)) { "" } else { topic },
+            topic_alias: match spelling {
+                Spelling::Plain => None,
+                Spelling::Introduced(alias) | Spelling::Alias(alias) => Some(alias),
+            },
             qos: delivery.qos,
             retain: delivery.retain,
             dup,
@@ -74,52 +166,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         write_publish_head(self.output.buffer(), &head, version);
         self.output.push_payload(&publication.payload);
         self.broker.counters.delivered(delivery.qos);
+        if let Spelling::Introduced(alias) = spelling {
+            self.outgoing_aliases.by_topic.insert(publication.topic.shared(), alias);
+        }
         true
     }
 
-    /// Sends again what an earlier connection of the session left under way (§4.4).
-    pub(super) fn redeliver(&mut self) {
-        let session = self.session.clone();
-        let mut state = session.lock();
-        let now = self.broker.clock.unix_micros();
-        for redelivery in state.inflight.redeliveries() {
-            match redelivery {
-                Redelivery::Publish(id, delivery) => {
-                    if !self.write_publish(&delivery, Some(id), true, now) {
-                        state.inflight.abandon(id);
-                    }
-                }
-                Redelivery::PubRel(id) => self.write_pubrel(id, ReasonCode::SUCCESS),
-            }
-        }
+    /// Asks the client to release a message; where the exchange is stored, once it is on disk that
+    /// the client has it.
+    fn write_pubrel(&mut self, id: PacketId, position: Option<u64>) {
+        let key = self.session.key;
+        let changes =
+            position.map(|position| Change::MarkReceived { key, position }).into_iter().collect();
+        let mut bytes = BytesMut::new();
+        let (version, kind) = (self.client.version, AckKind::PubRel);
+        write_ack(&mut bytes, version, kind, id, ReasonCode::SUCCESS, None, usize::MAX);
+        self.answer(changes, &bytes);
     }
 
-    fn write_pubrel(&mut self, id: PacketId, reason: ReasonCode) {
+    /// The client releases a message that it has published.
+    fn on_pubrel(&mut self, packet_id: PacketId) {
         let version = self.client.version;
-        write_ack(self.output.buffer(), version, AckKind::PubRel, id, reason, None, usize::MAX);
+        let released = self.session.lock().release(packet_id);
+        let reason = match (released, version) {
+            (None, Version::V5) => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
+            _ => ReasonCode::SUCCESS,
+        };
+        let mut bytes = BytesMut::new();
+        write_ack(&mut bytes, version, AckKind::PubComp, packet_id, reason, None, usize::MAX);
+        let key = self.session.key;
+        let changes = match released {
+            Some(true) => vec![Change::ReleasePacketId { key, packet_id }],
+            _ => Vec::new(),
+        };
+        self.answer(changes, &bytes);
     }
 
     pub(super) fn on_ack(&mut self, ack: Ack) {
-        let version = self.client.version;
         if ack.kind == AckKind::PubRel {
-            let was_known = self.session.lock().release(ack.packet_id);
-            let reason = match (was_known, version) {
-                (false, Version::V5) => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
-                _ => ReasonCode::SUCCESS,
-            };
-            let buffer = self.output.buffer();
-            write_ack(buffer, version, AckKind::PubComp, ack.packet_id, reason, None, usize::MAX);
-            return;
+            return self.on_pubrel(ack.packet_id);
         }
         let step = self.session.lock().inflight.acknowledge(ack);
         match (step, ack.kind) {
-            (AckStep::Release, _) => self.write_pubrel(ack.packet_id, ReasonCode::SUCCESS),
+            (AckStep::Release(position), _) => self.write_pubrel(ack.packet_id, position),
             (AckStep::Unknown, AckKind::PubRec) if !ack.reason.is_error() => {
+                let version = self.client.version;
                 let reason = match version {
                     Version::V4 => ReasonCode::SUCCESS,
                     Version::V5 => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
                 };
-                self.write_pubrel(ack.packet_id, reason);
+                let (buffer, kind) = (self.output.buffer(), AckKind::PubRel);
+                write_ack(buffer, version, kind, ack.packet_id, reason, None, usize::MAX);
             }
             _ => {}
         }

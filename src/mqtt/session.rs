@@ -2,10 +2,12 @@
 //! across connections.
 //!
 //! Publishers push deliveries from their own tasks; the client's connection takes them out. One lock
-//! guards all of a session's state and is held for moments only. Pure: no clock, no I/O, no task.
+//! guards all of a session's state and is held for moments only. A session that outlives its
+//! connection is stored: its QoS 1 and 2 deliveries have rows before they get here (`plan`), and a
+//! delivery is sent only when its row says that it may have been. Pure: no clock, no I/O, no task.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
     task::Waker,
 };
@@ -14,63 +16,105 @@ use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    inflight::Inflight,
+    inflight::{Inflight, Resumed, Stage},
     limits::Limits,
     link::Link,
     packet::{ClientId, PacketId, QoS, SubscriptionOptions},
-    publication::{Publication, UnixMicros},
-    reason::ReasonCode,
-    topic::TopicFilter,
+    publication::UnixMicros,
+    queue::{Budget, Delivery, Queue},
+    topic::{TopicFilter, TopicName},
     will::SessionWill,
 };
 
-/// One message on its way to one client.
-#[derive(Debug, Clone)]
-pub(crate) struct Delivery {
-    pub(crate) publication: Arc<Publication>,
-    /// The lower of the publication's and the subscription's.
-    pub(crate) qos: QoS,
-    /// The RETAIN flag as this client is to see it.
-    pub(crate) retain: bool,
-    /// Identifiers of the subscriptions that matched.
-    pub(crate) identifiers: Option<Box<[u32]>>,
-}
-
 /// What became of a delivery that was pushed.
-#[derive(Debug)]
-pub(crate) enum Pushed {
-    /// Queued; the waker, if any, is to be woken once no lock is held.
-    Queued(Option<Waker>),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Queued,
     /// QoS 0 for an absent client, who is not owed it.
     NotOwed,
-    /// The queue is full: a QoS 0 message is dropped.
-    Dropped,
-    /// The queue is full: the connection was told to end with 0x97.
-    Overflow(Option<Waker>),
-    /// The queue of an absent client is full: its oldest message made place.
-    Displaced,
+    /// The queue is full.
+    QueueFull,
+    /// All queues together are.
+    OverBudget,
+    /// The session has ended.
+    Gone,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pushed {
+    pub(crate) fate: Fate,
+    /// To be woken once no lock is held.
+    pub(crate) waker: Option<Waker>,
+    /// Oldest messages that made place.
+    pub(crate) displaced: usize,
+    /// The queue fills although the client takes what comes: its task wants its turn.
+    pub(crate) is_congested: bool,
+}
+
+impl From<Fate> for Pushed {
+    fn from(fate: Fate) -> Self {
+        Self { fate, waker: None, displaced: 0, is_congested: false }
+    }
+}
+
+/// What is to be sent next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Send(Delivery),
+    Resume(Resumed),
+    /// First the store is to note that everything up to this position may have been sent.
+    Mark(u64),
+    /// The client's window is full.
+    WindowFull,
+    Nothing,
+}
+
+/// Retained messages that a subscription is still to be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Replay {
+    pub(crate) filter: TopicFilter,
+    pub(crate) qos: QoS,
+    pub(crate) identifier: Option<u32>,
+    /// Up to this topic they are queued.
+    pub(crate) after: Option<TopicName>,
+}
+
+/// Retained messages on their way to the queue, which bounds don't hold for: they come in small parts.
+#[derive(Debug)]
+pub(crate) struct ReplayPart {
+    pub(crate) filter: TopicFilter,
+    pub(crate) deliveries: Vec<Delivery>,
+    /// The part's last topic; `None`: it is the last part.
+    pub(crate) after: Option<TopicName>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// Tells sessions apart within the process; never 0.
+    /// Tells sessions apart, in the store too; never 0.
     pub(crate) key: u64,
     pub(crate) client_id: ClientId,
+    /// The session outlives its connection and the process.
+    pub(crate) is_stored: bool,
     state: Mutex<SessionState>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SessionState {
     /// The connection that serves the session; `None` while the client is away.
     pub(crate) link: Option<Arc<Link>>,
-    /// Waits to be sent. Bound: `queued_messages_max`, `queued_bytes_max`; full: see [`Pushed`].
-    queue: VecDeque<Delivery>,
-    queued_bytes: usize,
-    /// Retained messages for a subscription just made, sent before `queue`. Bound: what is retained.
-    replay: VecDeque<Delivery>,
+    /// No longer the client's: nothing is owed by it any more.
+    pub(crate) has_ended: bool,
+    /// Waits to be sent. Bound: `queued_messages_max`, `queued_bytes_max`, the budget of all; full:
+    /// see [`Fate`].
+    queue: Queue,
+    /// Bound: `subscriptions_max`.
+    replays: VecDeque<Replay>,
+    /// A part of the first replay is on its way to the queue.
+    is_replaying: bool,
     pub(crate) inflight: Inflight,
-    /// QoS 2 messages that the client has published and not yet released (§4.3.3, method A).
-    unreleased: HashSet<PacketId, RandomState>,
+    /// QoS 2 messages that the client has published and not yet released (§4.3.3, method A), and
+    /// whether the store knows. Bound: the receive maximum.
+    unreleased: HashMap<PacketId, bool, RandomState>,
     /// Bound: `subscriptions_max`.
     pub(crate) subscriptions: HashMap<TopicFilter, SubscriptionOptions, RandomState>,
     /// Seconds to live after the connection; `u32::MAX` is for ever.
@@ -78,11 +122,27 @@ pub(crate) struct SessionState {
     /// Set while the client is away.
     pub(crate) expires_at: Option<UnixMicros>,
     pub(crate) will: Option<SessionWill>,
+    /// When the absent client's session is looked at next.
+    pub(crate) deadline: Option<UnixMicros>,
+    /// The newest delivery's position.
+    pub(crate) last_position: u64,
+    /// Up to this position deliveries may be sent.
+    pub(crate) sent_to: u64,
+    is_marking: bool,
+}
+
+/// What a delivery that is to be stored is given.
+pub(crate) struct Reserved {
+    pub(crate) position: u64,
+    pub(crate) packet_id: PacketId,
+    /// The client is there and keeps up: it goes out as soon as it is stored.
+    pub(crate) is_sent: bool,
+    pub(crate) displaced: usize,
 }
 
 impl Session {
-    pub(crate) fn new(key: u64, client_id: ClientId) -> Self {
-        Self { key, client_id, state: Mutex::new(SessionState::default()) }
+    pub(crate) fn new(key: u64, client_id: ClientId, is_stored: bool, budget: Arc<Budget>) -> Self {
+        Self { key, client_id, is_stored, state: Mutex::new(SessionState::new(budget)) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {
@@ -97,88 +157,304 @@ impl Session {
     pub(crate) fn push(&self, delivery: Delivery, limits: &Limits) -> Pushed {
         self.state.lock().push(delivery, limits)
     }
+
+    /// Takes a position and a packet id for a message that is about to be stored. `None`: the session
+    /// has ended, or every packet id is under way.
+    pub(crate) fn reserve(&self, window: usize) -> Option<Reserved> {
+        let mut state = self.state.lock();
+        let mut displaced = 0;
+        let packet_id = loop {
+            if state.has_ended {
+                return None;
+            }
+            if let Some(id) = state.inflight.reserve() {
+                break id;
+            }
+            state.displace()?;
+            displaced += 1;
+        };
+        state.last_position += 1;
+        let is_sent = state.link.is_some() && state.queue.len() < window;
+        Some(Reserved { position: state.last_position, packet_id, is_sent, displaced })
+    }
+
+    /// Ends the session: nothing can be pushed any more.
+    pub(crate) fn end(&self) -> Ended {
+        let mut state = self.state.lock();
+        state.has_ended = true;
+        state.replays = VecDeque::new();
+        let to_others = state.take_shared();
+        let queued = state.remove_queued(|delivery| delivery.qos != QoS::AtMostOnce).len();
+        let lost = state.inflight.len() + queued;
+        state.remove_queued(|_| true);
+        state.inflight = Inflight::default();
+        Ended { to_others, lost }
+    }
+
+    /// The client is away: what came by shared subscriptions may go to members that are there.
+    pub(crate) fn leave_to_others(&self) -> Vec<Delivery> {
+        self.state.lock().take_shared()
+    }
+
+    /// A part of a replay is stored, or need not be: queues it.
+    pub(crate) fn finish_replay(&self, part: ReplayPart) {
+        let mut state = self.state.lock();
+        state.is_replaying = false;
+        if state.has_ended {
+            return;
+        }
+        state.note_replayed(&part.filter, part.after);
+        for delivery in part.deliveries {
+            state.queue.append(delivery);
+        }
+    }
+
+    /// To be woken when there is something to send; `None` when somebody else does that.
+    pub(crate) fn take_waker(&self) -> Option<Waker> {
+        self.state.lock().link.as_ref()?.take_waker()
+    }
+
+    /// Puts back what was queued, or under way at `stage`, before a restart.
+    pub(crate) fn restore(&self, delivery: Delivery, stage: Option<Stage>) {
+        let Some(stored) = &delivery.stored else {
+            return;
+        };
+        let (position, packet_id) = (stored.position, stored.packet_id);
+        let mut state = self.state.lock();
+        state.last_position = state.last_position.max(position);
+        match stage {
+            Some(stage) => state.inflight.restore(packet_id, delivery, stage),
+            None => {
+                state.inflight.reserve_again(packet_id);
+                state.queue.append(delivery);
+            }
+        }
+    }
+
+    /// Drops what has waited too long; how many messages those were.
+    pub(crate) fn drop_older(
+        &self,
+        received_before: UnixMicros,
+        now: UnixMicros,
+    ) -> (usize, usize) {
+        let mut state = self.state.lock();
+        let is_old = |d: &Delivery| d.publication.received_at < received_before;
+        let is_expired = |d: &Delivery| d.publication.expires_at.is_some_and(|end| end <= now);
+        let expired = state.remove_queued(is_expired).len();
+        let old = state.remove_queued(is_old).len();
+        (expired, old)
+    }
+}
+
+/// What a session leaves behind.
+pub(crate) struct Ended {
+    /// In order.
+    pub(crate) to_others: Vec<Delivery>,
+    /// QoS 1 and 2 messages that nobody gets any more.
+    pub(crate) lost: usize,
 }
 
 impl SessionState {
+    fn new(budget: Arc<Budget>) -> Self {
+        Self {
+            link: None,
+            has_ended: false,
+            queue: Queue::new(budget),
+            replays: VecDeque::new(),
+            is_replaying: false,
+            inflight: Inflight::default(),
+            unreleased: HashMap::default(),
+            subscriptions: HashMap::default(),
+            expiry: 0,
+            expires_at: None,
+            will: None,
+            deadline: None,
+            last_position: 0,
+            sent_to: 0,
+            is_marking: false,
+        }
+    }
+
     fn push(&mut self, delivery: Delivery, limits: &Limits) -> Pushed {
-        let weight = delivery.publication.weight();
-        let is_full = self.queue.len() >= limits.queued_messages_max
-            || self.queued_bytes.saturating_add(weight) > limits.queued_bytes_max;
-        let link = match (&self.link, delivery.qos) {
-            (None, QoS::AtMostOnce) => return Pushed::NotOwed,
-            (Some(_), QoS::AtMostOnce) if is_full => return Pushed::Dropped,
-            (Some(link), _) if is_full => {
-                return Pushed::Overflow(link.request_close(ReasonCode::QUOTA_EXCEEDED));
+        if self.has_ended {
+            return Fate::Gone.into();
+        }
+        if self.link.is_none() && delivery.qos == QoS::AtMostOnce {
+            return Fate::NotOwed.into();
+        }
+        let weight = delivery.weight();
+        let mut displaced = 0;
+        loop {
+            let is_full = self.queue.len() >= limits.queued_messages_max
+                || self.queue.bytes().saturating_add(weight) > limits.queued_bytes_max;
+            let is_over = !self.queue.is_within_budget(weight);
+            if !is_full && !is_over {
+                break;
             }
-            (link, _) => link.clone(),
+            let may_displace = delivery.qos != QoS::AtMostOnce && self.displace().is_some();
+            if !may_displace {
+                self.inflight.give_up(&delivery);
+                let fate = if is_over { Fate::OverBudget } else { Fate::QueueFull };
+                return Pushed { displaced, ..fate.into() };
+            }
+            displaced += 1;
+        }
+        self.queue.append(delivery);
+        let Some(link) = &self.link else {
+            return Pushed { displaced, ..Fate::Queued.into() };
         };
-        let mut displaced = false;
-        while link.is_none()
-            && (self.queue.len() >= limits.queued_messages_max
-                || self.queued_bytes.saturating_add(weight) > limits.queued_bytes_max)
-            && self.pop().is_some()
-        {
-            displaced = true;
-        }
-        self.queued_bytes += weight;
-        self.queue.push_back(delivery);
-        match link {
-            Some(link) => Pushed::Queued(link.take_waker()),
-            None if displaced => Pushed::Displaced,
-            None => Pushed::Queued(None),
-        }
+        let is_congested = self.queue.len() * 2 >= limits.queued_messages_max && !link.is_blocked();
+        Pushed { fate: Fate::Queued, waker: link.take_waker(), displaced, is_congested }
     }
 
-    /// Retained messages for a subscription just made.
-    pub(crate) fn replay(&mut self, deliveries: impl Iterator<Item = Delivery>) {
-        self.replay.extend(deliveries);
+    /// Drops the oldest queued message.
+    fn displace(&mut self) -> Option<()> {
+        let delivery = self.queue.pop()?;
+        self.inflight.give_up(&delivery);
+        Some(())
     }
 
-    /// The next message to send; QoS 1 and 2 only while fewer than `window` are under way.
-    pub(crate) fn next(&mut self, window: usize) -> Option<Delivery> {
-        let from_replay = !self.replay.is_empty();
-        let head = if from_replay { self.replay.front() } else { self.queue.front() }?;
-        if head.qos != QoS::AtMostOnce && self.inflight.len() >= window {
-            return None;
+    fn remove_queued(&mut self, leaves: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
+        let removed = self.queue.remove_where(leaves);
+        for delivery in &removed {
+            self.inflight.give_up(delivery);
         }
-        if !from_replay {
-            return self.pop();
-        }
-        let delivery = self.replay.pop_front();
-        if self.replay.is_empty() {
-            self.replay = VecDeque::new();
-        }
-        delivery
-    }
-
-    fn pop(&mut self) -> Option<Delivery> {
-        let delivery = self.queue.pop_front()?;
-        self.queued_bytes -= delivery.publication.weight();
-        if self.queue.is_empty() && self.queue.capacity() > 64 {
-            self.queue = VecDeque::new();
-        }
-        Some(delivery)
-    }
-
-    /// Messages that wait, retained ones included.
-    pub(crate) fn queued(&self) -> usize {
-        self.queue.len() + self.replay.len()
+        removed
     }
 
     /// What an absent client is not owed: QoS 0.
     pub(crate) fn forget_qos0(&mut self) {
-        self.replay = VecDeque::new();
-        self.queue.retain(|delivery| delivery.qos != QoS::AtMostOnce);
-        self.queued_bytes = self.queue.iter().map(|d| d.publication.weight()).sum();
+        self.remove_queued(|delivery| delivery.qos == QoS::AtMostOnce);
+    }
+
+    /// What came by shared subscriptions and another member may have: QoS 1, and QoS 2 that was not
+    /// begun ([MQTT-4.8.2-5]).
+    fn take_shared(&mut self) -> Vec<Delivery> {
+        let is_qos1 = |d: &Delivery, _| d.share.is_some() && d.qos == QoS::AtLeastOnce;
+        let mut taken = self.inflight.remove_where(is_qos1);
+        let is_owed = |d: &Delivery| d.share.is_some() && d.qos != QoS::AtMostOnce;
+        taken.extend(self.remove_queued(is_owed));
+        for delivery in &mut taken {
+            delivery.stored = None;
+            delivery.may_be_sent = false;
+        }
+        taken
+    }
+
+    /// What is to be sent next, with at most `window` QoS 1 and 2 deliveries under way.
+    pub(crate) fn next(&mut self, window: usize) -> Next {
+        if self.inflight.is_resuming() {
+            return match self.inflight.next_resumed(window) {
+                Some(resumed) => Next::Resume(resumed),
+                None => Next::WindowFull,
+            };
+        }
+        let Some(head) = self.queue.front() else {
+            return Next::Nothing;
+        };
+        if head.qos != QoS::AtMostOnce {
+            if self.inflight.under_way() >= window {
+                return Next::WindowFull;
+            }
+            if let Some(stored) = &head.stored
+                && !head.may_be_sent
+                && stored.position > self.sent_to
+            {
+                if self.is_marking {
+                    return Next::Nothing;
+                }
+                self.is_marking = true;
+                return Next::Mark(stored.position.saturating_add(window as u64 - 1));
+            }
+        }
+        match self.queue.pop() {
+            Some(delivery) => Next::Send(delivery),
+            None => Next::Nothing,
+        }
+    }
+
+    /// The store has noted that everything up to `position` may have been sent.
+    pub(crate) fn may_send(&mut self, position: u64) -> Option<Waker> {
+        self.is_marking = false;
+        self.sent_to = self.sent_to.max(position);
+        self.link.as_ref()?.take_waker()
+    }
+
+    /// A connection begins to serve the session.
+    pub(crate) fn begin(&mut self, link: &Arc<Link>) {
+        self.link = Some(link.clone());
+        self.expires_at = None;
+        self.inflight.resume();
+    }
+
+    /// Messages that wait in the queue, and their bytes.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        (self.queue.len(), self.queue.bytes())
+    }
+
+    /// Whether there may be something to send.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.queue.is_empty() || self.inflight.is_resuming() || !self.replays.is_empty()
+    }
+
+    /// Notes that a subscription is to be sent the retained messages, from the first one on.
+    pub(crate) fn begin_replay(&mut self, replay: Replay) {
+        self.cancel_replay(&replay.filter);
+        self.replays.push_back(replay);
+    }
+
+    pub(crate) fn cancel_replay(&mut self, filter: &TopicFilter) {
+        self.replays.retain(|replay| replay.filter != *filter);
+    }
+
+    /// The replay to be continued, where the queue has room for more than `below` messages.
+    pub(crate) fn continue_replay(&mut self, below: usize) -> Option<Replay> {
+        if self.is_replaying || self.queue.len() >= below {
+            return None;
+        }
+        let replay = self.replays.front()?.clone();
+        self.is_replaying = true;
+        Some(replay)
+    }
+
+    fn note_replayed(&mut self, filter: &TopicFilter, after: Option<TopicName>) {
+        let Some(at) = self.replays.iter().position(|replay| replay.filter == *filter) else {
+            return;
+        };
+        match (after, self.replays.get_mut(at)) {
+            (Some(after), Some(replay)) => replay.after = Some(after),
+            _ => drop(self.replays.remove(at)),
+        }
+    }
+
+    /// The part of a replay on its way is not coming.
+    pub(crate) fn give_up_replay(&mut self) {
+        self.is_replaying = false;
+    }
+
+    pub(crate) fn give_up_marking(&mut self) {
+        self.is_marking = false;
     }
 
     /// Notes an incoming QoS 2 message. `false`: it is known already, and not to be taken again.
     pub(crate) fn receive(&mut self, id: PacketId) -> bool {
-        self.unreleased.insert(id)
+        match self.unreleased.entry(id) {
+            std::collections::hash_map::Entry::Occupied(_) => false,
+            std::collections::hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(false);
+                true
+            }
+        }
     }
 
-    /// PUBREL, or a refusal: the packet id is free again. `false`: it was not in use.
-    pub(crate) fn release(&mut self, id: PacketId) -> bool {
+    /// The store knows of that QoS 2 message, or will.
+    pub(crate) fn hold(&mut self, id: PacketId) {
+        self.unreleased.insert(id, true);
+    }
+
+    /// PUBREL, or a refusal: the packet id is free again. `None`: it was not in use; else whether the
+    /// store knows of it.
+    pub(crate) fn release(&mut self, id: PacketId) -> Option<bool> {
         let released = self.unreleased.remove(&id);
         if self.unreleased.is_empty() && self.unreleased.capacity() > 64 {
             self.unreleased.shrink_to_fit();

@@ -178,7 +178,7 @@ impl<S> SubscriptionTree<S> {
         let leaf = self.root.leaf_mut(filter.as_str());
         let added = match filter.share_name() {
             None => insert_or_replace(&mut leaf.plain, subscriber),
-            Some(name) => insert_member(&mut leaf.groups, name, subscriber),
+            Some(_) => insert_member(&mut leaf.groups, filter, subscriber),
         };
         self.filters += usize::from(added);
     }
@@ -193,10 +193,25 @@ impl<S> SubscriptionTree<S> {
                     removed = true;
                 }
             }
-            Some(name) => removed = remove_member(&mut leaf.groups, name, key),
+            Some(_) => removed = remove_member(&mut leaf.groups, filter, key),
         });
         self.filters -= usize::from(removed);
         removed
+    }
+
+    /// The group of a shared subscription.
+    pub(crate) fn group(&self, filter: &TopicFilter) -> Option<&SharedGroup<S>> {
+        let mut levels = filter.as_str().split('/');
+        let mut node = &self.root;
+        let leaf = loop {
+            match levels.next() {
+                None => break &node.exact,
+                Some("#") => break &node.below,
+                Some("+") => node = node.any.as_deref()?,
+                Some(name) => node = node.children.get(name)?,
+            }
+        };
+        leaf.groups.iter().find(|group| group.filter == *filter)
     }
 
     /// Hands each matching filter's subscriptions to `found`. Topics that begin with `$` are not

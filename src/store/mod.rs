@@ -5,6 +5,8 @@
 //! connection) take turns at a fair gate, so that neither waits in SQLite's busy handler. Readers
 //! have their own pool and see what is committed.
 
+mod broker_changes;
+mod broker_state;
 mod devices;
 mod error;
 mod history;

@@ -12,7 +12,7 @@ use super::{NewDevice, NewQuarantine, NewSensor, ReportRow, StoreError};
 use crate::telemetry::{DeviceId, Quality, SensorId, Timestamp};
 
 /// Statements that stay prepared.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 96;
 /// Pages that may gather in the log before they are written back.
 const CHECKPOINT_PAGES: i64 = 4_000;
 
@@ -101,6 +101,10 @@ impl Writer {
 }
 
 impl Transaction<'_> {
+    pub(super) fn prepared(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>, StoreError> {
+        Ok(self.inner.prepare_cached(sql)?)
+    }
+
     /// Stores a reading unless its key is taken.
     ///
     /// # Errors

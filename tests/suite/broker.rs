@@ -238,7 +238,7 @@ async fn a_will_is_published_unless_the_client_says_goodbye() {
 }
 
 #[tokio::test]
-async fn a_slow_subscriber_loses_qos_0_or_its_connection_and_delays_nobody() {
+async fn a_slow_subscriber_loses_messages_that_are_counted_and_delays_nobody() {
     let brooklet = Brooklet::with(&[("MQTT__MAX_QUEUED_MESSAGES", "50")]).await;
     let mut slow = brooklet.connect("slow").await;
     slow.subscribe("flood", 0).await;
@@ -253,9 +253,15 @@ async fn a_slow_subscriber_loses_qos_0_or_its_connection_and_delays_nobody() {
     for _ in 0..400 {
         publisher.publish("owed", "y").await;
     }
-    assert_eq!(owed.goodbye().await, Some(0x97));
     let metrics = brooklet.request(reqwest::Method::GET, "/metrics", None).await.text;
-    for reason in ["queue_full", "slow_subscriber"] {
+    let oldest = r#"brooklet_mqtt_messages_dropped_total{reason="oldest"} 94"#;
+    assert!(metrics.lines().any(|line| line == oldest), "{metrics}");
+    for _ in 0..306 {
+        let (_, _, id, _) = owed.message().await;
+        owed.send(&packet(0x40, &id.to_be_bytes())).await;
+    }
+    assert!(owed.is_quiet().await);
+    for reason in ["queue_full", "oldest"] {
         let line = metrics
             .lines()
             .find(|l| l.starts_with("brooklet_mqtt_messages_dropped_total") && l.contains(reason));

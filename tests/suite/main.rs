@@ -17,6 +17,7 @@ mod harness;
 mod http;
 mod ingest;
 mod openapi;
+mod sessions;
 mod sources;
 mod store_failure;
 mod wire;

@@ -20,6 +20,11 @@ impl Frame {
         self.first_byte() & 0x0F
     }
 
+    /// Bytes of the whole packet.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn first_byte(&self) -> u8 {
         self.bytes.first().copied().unwrap_or(0)
     }

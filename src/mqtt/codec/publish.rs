@@ -103,7 +103,9 @@ pub(super) fn read_properties(
 
 /// All of an outgoing PUBLISH but the payload.
 pub(crate) struct PublishHead<'a> {
+    /// Empty where the alias stands for it.
     pub(crate) topic: &'a str,
+    pub(crate) topic_alias: Option<u16>,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) dup: bool,
@@ -118,6 +120,7 @@ impl PublishHead<'_> {
     fn properties_len(&self) -> usize {
         self.forwarded.len()
             + self.message_expiry.map_or(0, |_| 5)
+            + self.topic_alias.map_or(0, |_| 3)
             + self
                 .subscription_identifiers
                 .iter()
@@ -158,6 +161,10 @@ pub(crate) fn write_publish_head(out: &mut BytesMut, head: &PublishHead<'_>, ver
         if let Some(seconds) = head.message_expiry {
             out.put_u8(check::MESSAGE_EXPIRY);
             out.put_u32(seconds);
+        }
+        if let Some(alias) = head.topic_alias {
+            out.put_u8(check::TOPIC_ALIAS);
+            out.put_u16(alias);
         }
         for identifier in head.subscription_identifiers {
             out.put_u8(check::SUBSCRIPTION_IDENTIFIER);
