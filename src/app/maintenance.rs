@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     ingest::{Committer, Tap},
     metrics::{Exporter, names},
-    mqtt::{Broker, Publisher, QoS},
+    mqtt::{Broker, Publisher, QoS, SystemTopics},
     registry::Registry,
     store::Store,
     telemetry::Timestamp,
@@ -35,7 +35,12 @@ pub(super) struct Maintenance {
 }
 
 impl Maintenance {
-    pub(super) fn start(self, tasks: &mut Tasks, summary_interval: Duration) {
+    pub(super) fn start(
+        self,
+        tasks: &mut Tasks,
+        summary_interval: Duration,
+        sys_interval: Duration,
+    ) {
         self.publish_all_presence();
         let presence = self.clone();
         tasks.every("presence", EVERY_SECOND, move || {
@@ -57,6 +62,14 @@ impl Maintenance {
             let maintenance = gauges.clone();
             async move { maintenance.measure().await }
         });
+        if !sys_interval.is_zero() {
+            let (own, mut topics) = (self.clone(), SystemTopics::default());
+            topics.tell(&own.broker, &own.publisher, own.clock.monotonic());
+            tasks.every("system topics", sys_interval, move || {
+                topics.tell(&own.broker, &own.publisher, own.clock.monotonic());
+                std::future::ready(())
+            });
+        }
         if !summary_interval.is_zero() {
             tasks.every("summary", summary_interval, move || {
                 self.log_summary();

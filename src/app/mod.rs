@@ -164,7 +164,8 @@ impl App {
         addresses.http = acceptor.addresses().to_vec();
         let stop = tasks.stop_token();
         tasks.spawn("http server", api::serve(self.api, acceptor, stop));
-        self.maintenance.start(&mut tasks, self.settings.log.summary_interval.0);
+        let (log, mqtt) = (&self.settings.log, &self.settings.mqtt);
+        self.maintenance.start(&mut tasks, log.summary_interval.0, mqtt.sys_interval.0);
         Ok(Running {
             tasks,
             listeners,

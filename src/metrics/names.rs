@@ -36,6 +36,12 @@ metrics! {
     MQTT_CONNECTS = "brooklet_mqtt_connects_total", "Accepted CONNECTs, by protocol version.", counter;
     MQTT_REFUSED = "brooklet_mqtt_connects_refused_total", "Connections that did not get past CONNECT, by reason.", counter;
     MQTT_DISCONNECTS = "brooklet_mqtt_disconnects_total", "Connections ended, by reason.", counter;
+    MQTT_SOCKETS = "brooklet_mqtt_sockets_opened_total", "Connections opened to MQTT listeners, whatever came of them.", counter;
+    MQTT_PACKETS_RECEIVED = "brooklet_mqtt_packets_received_total", "MQTT packets of all kinds received after CONNECT.", counter;
+    MQTT_PACKETS_SENT = "brooklet_mqtt_packets_sent_total", "MQTT packets of all kinds sent.", counter;
+    MQTT_PAYLOAD_RECEIVED = "brooklet_mqtt_payload_received_bytes_total", "Payloads of PUBLISH packets received.", counter;
+    MQTT_PAYLOAD_SENT = "brooklet_mqtt_payload_sent_bytes_total", "Payloads of PUBLISH packets sent.", counter;
+    MQTT_SESSIONS_EXPIRED = "brooklet_mqtt_sessions_expired_total", "Sessions that ended because their client stayed away.", counter;
     MQTT_RECEIVED = "brooklet_mqtt_messages_received_total", "PUBLISH packets received, by QoS.", counter;
     MQTT_DELIVERED = "brooklet_mqtt_messages_delivered_total", "PUBLISH packets sent, by QoS; redeliveries included.", counter;
     MQTT_DROPPED = "brooklet_mqtt_messages_dropped_total", "Messages that did not reach a receiver, by reason.", counter;

@@ -311,7 +311,7 @@ impl Broker {
         let publication = Arc::new(will.publication_at(self.clock.unix_micros()));
         let topic = publication.topic.as_str();
         if !self.hooks.authorizer.may_publish(&will.client, topic) {
-            self.counters.dropped_not_authorized.increment(1);
+            self.counters.dropped.not_authorized.increment(1);
             tracing::info!(client_id = %will.client.client_id, topic, "will not authorised");
             self.router.trailing.push(Change::ForgetWill { key });
             return;

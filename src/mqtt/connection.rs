@@ -211,8 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.write_acks()?;
         self.entries.advance(self.link.committed(), &mut self.output);
         let is_window_full = self.deliver();
-        let flushed =
-            self.output.poll_flush(&mut self.stream, context, &self.broker.counters.bytes_sent);
+        let flushed = self.output.poll_flush(&mut self.stream, context, &self.broker.counters);
         self.link.set_blocked(is_window_full || flushed.is_pending());
         match flushed {
             Poll::Ready(Err(_)) => return Err(End::Lost),
@@ -302,7 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn handle_buffered(&mut self) -> Result<bool, End> {
-        let mut has_handled = false;
+        let before = self.packets_left;
         while self.stalled.is_none()
             && self.has_window()
             && self.paused_until.is_none()
@@ -321,9 +320,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.handle(packet)?;
             self.packets_left -= 1;
-            has_handled = true;
         }
-        Ok(has_handled)
+        let handled = before - self.packets_left;
+        if handled > 0 {
+            self.broker.counters.packets_received.increment(handled as u64);
+        }
+        Ok(handled > 0)
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
@@ -468,8 +470,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             write_disconnect(self.output.buffer(), reason, text);
         }
         let (output, stream) = (&mut self.output, &mut self.stream);
-        let sent = &self.broker.counters.bytes_sent;
-        let flush = poll_fn(|context| output.poll_flush(stream, context, sent));
+        let counters = &self.broker.counters;
+        let flush = poll_fn(|context| output.poll_flush(stream, context, counters));
         if let Ok(Ok(())) = timeout(FAREWELL, flush).await {
             say_last(&mut self.stream, &[]).await;
         }

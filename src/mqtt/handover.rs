@@ -26,7 +26,7 @@ impl Router {
             lost += usize::from(!self.hand_on(delivery, wakes));
         }
         if lost > 0 {
-            self.counters.dropped_session_ended.increment(lost as u64);
+            self.counters.dropped.session_ended.increment(lost as u64);
         }
     }
 

@@ -47,6 +47,7 @@ pub(crate) async fn serve<S>(broker: Arc<Broker>, stream: S, peer: SocketAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    broker.counters.sockets.increment(1);
     let place = broker.enter();
     let accepted = Box::pin(open(&broker, stream, peer, place.is_err())).await;
     if let Some((connection, will)) = accepted {

@@ -32,7 +32,7 @@ pub(crate) struct Received {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn on_publish(&mut self, publish: Publish) -> Result<(), End> {
-        self.broker.counters.received(publish.qos);
+        self.broker.counters.received(publish.qos, publish.payload.len());
         let topic = self.topic_of(&publish)?;
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id)
             && !self.take_exactly_once(id)?
@@ -48,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let sequence = self.first_sequence + self.received.len() as u64;
         self.received.push_back(received);
         if !self.broker.hooks.authorizer.may_publish(&self.client, topic.as_str()) {
-            self.broker.counters.dropped_not_authorized.increment(1);
+            self.broker.counters.dropped.not_authorized.increment(1);
             let outcome = Outcome::Refused(ReasonCode::NOT_AUTHORIZED, Explanation::default());
             self.settle_last(outcome);
             return Ok(());
@@ -204,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             };
             if *outcome == Outcome::Unavailable {
-                self.broker.counters.dropped_unavailable.increment(1);
+                self.broker.counters.dropped.unavailable.increment(1);
                 let text = Some("the message could not be stored");
                 return Err(End::ByBroker(ReasonCode::SERVER_BUSY, text));
             }

@@ -82,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Next::Send(delivery) => {
                     let is_late = delivery.publication.seconds_left(now) == Some(0);
                     if is_late {
-                        self.broker.counters.dropped_expired.increment(1);
+                        self.broker.counters.dropped.expired.increment(1);
                         state.inflight.give_up(&delivery);
                         continue;
                     }
@@ -160,12 +160,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let version = self.client.version;
         if head.packet_len(version) > self.terms.packet_size_max {
-            self.broker.counters.dropped_too_large.increment(1);
+            self.broker.counters.dropped.too_large.increment(1);
             return false;
         }
         write_publish_head(self.output.buffer(), &head, version);
         self.output.push_payload(&publication.payload);
-        self.broker.counters.delivered(delivery.qos);
+        self.broker.counters.delivered(delivery.qos, publication.payload.len());
         if let Spelling::Introduced(alias) = spelling {
             self.outgoing_aliases.by_topic.insert(publication.topic.shared(), alias);
         }

@@ -13,6 +13,8 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
+use super::counters::Counters;
+
 /// From this many bytes on a payload is not copied.
 const SHARED_FROM: usize = 8 * 1024;
 /// Slices handed to one vectored write.
@@ -24,6 +26,8 @@ pub(crate) struct Output {
     chunks: VecDeque<Bytes>,
     chunks_len: usize,
     tail: BytesMut,
+    /// Packets written since the last flush.
+    packets: u64,
 }
 
 impl Output {
@@ -35,11 +39,12 @@ impl Output {
         self.len() == 0
     }
 
-    /// Where small packets and heads of packets are written.
+    /// Where one packet, or the head of one, is written.
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         if self.tail.capacity() == 0 {
             self.tail.reserve(FIRST_CAPACITY);
         }
+        self.packets += 1;
         &mut self.tail
     }
 
@@ -60,16 +65,17 @@ impl Output {
         self.chunks.push_back(chunk);
     }
 
-    /// Writes until all is written or the socket takes no more; bytes written are added to `sent`.
+    /// Writes until all is written or the socket takes no more; what is sent is counted.
     pub(crate) fn poll_flush<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         context: &mut Context<'_>,
-        sent: &metrics::Counter,
+        counters: &Counters,
     ) -> Poll<io::Result<()>> {
         if self.is_empty() {
             return Poll::Ready(Ok(()));
         }
+        counters.packets_sent.increment(std::mem::take(&mut self.packets));
         while !self.is_empty() {
             let written = if self.chunks.is_empty() {
                 ready!(Pin::new(&mut *stream).poll_write(context, &self.tail))?
@@ -84,7 +90,7 @@ impl Output {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            sent.increment(written as u64);
+            counters.bytes_sent.increment(written as u64);
             self.advance(written);
         }
         self.tail = BytesMut::new();

@@ -223,12 +223,12 @@ impl Router {
         wakes.push(pushed.waker);
         wakes.is_congested |= pushed.is_congested;
         if pushed.displaced > 0 {
-            self.counters.dropped_oldest.increment(pushed.displaced as u64);
+            self.counters.dropped.oldest.increment(pushed.displaced as u64);
         }
         match pushed.fate {
             Fate::Queued | Fate::NotOwed | Fate::Gone => {}
-            Fate::QueueFull => self.counters.dropped_queue_full.increment(1),
-            Fate::OverBudget => self.counters.dropped_over_budget.increment(1),
+            Fate::QueueFull => self.counters.dropped.queue_full.increment(1),
+            Fate::OverBudget => self.counters.dropped.over_budget.increment(1),
         }
     }
 
@@ -271,7 +271,7 @@ impl Router {
             return;
         };
         if reserved.displaced > 0 {
-            self.counters.dropped_oldest.increment(reserved.displaced as u64);
+            self.counters.dropped.oldest.increment(reserved.displaced as u64);
         }
         let message = message.get_or_insert_with(|| {
             let id = self.next_message.fetch_add(1, Ordering::Relaxed);
@@ -314,7 +314,7 @@ impl Router {
         let mut retained = self.retained.lock();
         if retained.set(publication) == Retention::Full {
             retained.mark_unsaved(&publication.topic);
-            self.counters.dropped_retained_full.increment(1);
+            self.counters.dropped.retained_full.increment(1);
         }
     }
 
@@ -324,7 +324,7 @@ impl Router {
         }
         let mut retained = self.retained.lock();
         if retained.set(&detached(publication)) == Retention::Full {
-            self.counters.dropped_retained_full.increment(1);
+            self.counters.dropped.retained_full.increment(1);
         } else {
             retained.mark_unsaved(&publication.topic);
         }
@@ -358,7 +358,7 @@ impl Router {
     pub(crate) fn expire_retained(&self, now: UnixMicros) {
         let expired = self.retained.lock().expire(now);
         if expired > 0 {
-            self.counters.dropped_expired.increment(expired as u64);
+            self.counters.dropped.expired.increment(expired as u64);
         }
     }
 

@@ -27,6 +27,7 @@ impl Broker {
         let due = self.sessions.lock().take_due(now);
         let mut wakes = Wakes::default();
         let mut changes = Vec::new();
+        self.counters.sessions_expired.increment(due.expired.len() as u64);
         for session in due.expired {
             self.router.end(&session, &mut wakes);
             changes.push(Change::EndSession { key: session.key });
@@ -51,8 +52,8 @@ impl Broker {
             old += dropped.1;
             queued += session.lock().queued().0;
         }
-        self.counters.dropped_expired.increment(expired as u64);
-        self.counters.dropped_old.increment(old as u64);
+        self.counters.dropped.expired.increment(expired as u64);
+        self.counters.dropped.too_old.increment(old as u64);
         self.counters.queued_messages.set(queued as f64);
     }
 

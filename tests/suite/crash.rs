@@ -19,7 +19,7 @@ type Acknowledged = Arc<Mutex<BTreeMap<(String, i64), f64>>>;
 const PUBLISHERS: usize = 6;
 const START: i64 = 1_766_125_800_000_000;
 
-fn rounds() -> u64 {
+pub(crate) fn rounds() -> u64 {
     std::env::var("BROOKLET_CRASH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3)
 }
 
@@ -55,17 +55,10 @@ async fn publish_until_dead(
 ) {
     let device = format!("p{publisher}");
     let client_id = format!("crash-{publisher}");
-    let Ok(opened) = tokio::time::timeout(
-        Duration::from_secs(5),
-        tokio::spawn(async move {
-            Client::open(address, connect(5, 2, 60, &[], &client_id), true).await
-        }),
-    )
-    .await
-    else {
+    let hello = connect(5, 2, 60, &[], &client_id);
+    let Some((mut client, _)) = Client::try_open(address, hello).await else {
         return;
     };
-    let Ok((mut client, _)) = opened else { return };
     for n in 0..100_000_i64 {
         let time = START + (round as i64 * 100_000 + n) * 1_000_000;
         let payload = format!(r#"{{"t": {n}, "ts": {time}}}"#);

@@ -12,6 +12,7 @@ mod architecture;
 mod broker;
 mod command_line;
 mod crash;
+mod crash_sessions;
 mod devices;
 mod harness;
 mod http;

@@ -100,6 +100,17 @@ impl Client {
         (client, connack)
     }
 
+    /// As `open`, of a 5.0 client; `None` when the broker is gone.
+    pub(crate) async fn try_open(address: SocketAddr, connect: Vec<u8>) -> Option<(Self, Packet)> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        let mut client = Self { stream, is_v5: true, next_id: 1 };
+        client.try_send(&connect).await.then_some(())?;
+        let connack = client.packet().await?;
+        assert_eq!((connack.first, connack.body[1]), (0x20, 0), "{connack:?}");
+        Some((client, connack))
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
