@@ -165,8 +165,7 @@ async fn payload_fields_come_in_their_order() {
     for level in BOTH {
         let properties = if level == 5 { list(&[P::ContentType("t".to_owned())]) } else { vec![] };
         let fields = [text("ordered"), properties, text("order/will"), binary(b"last words")];
-        let (client, connack) =
-            attempt(&brooklet, level, &connect_of(level, 2 | 4, &fields)).await;
+        let (client, connack) = attempt(&brooklet, level, &connect_of(level, 2 | 4, &fields)).await;
         assert_eq!(connack.unwrap().reason, 0);
         drop(client);
         let message = watcher.delivery().await;
@@ -243,8 +242,7 @@ async fn an_empty_client_id_is_replaced_by_a_unique_one() {
 async fn a_client_id_that_is_not_accepted_is_refused_as_such() {
     let brooklet = Brooklet::start().await;
     for (level, reason) in [(4, 2), (5, 0x85)] {
-        let (mut client, connack) =
-            Connect::new(level, &"x".repeat(300)).attempt(&brooklet).await;
+        let (mut client, connack) = Connect::new(level, &"x".repeat(300)).attempt(&brooklet).await;
         assert!(connack.unwrap().is_refusal(reason));
         assert!(client.packet().await.is_none());
     }
@@ -292,7 +290,8 @@ async fn a_silent_client_is_gone_after_one_and_a_half_keep_alives() {
         Connect::new(level, &id).keep_alive(1).will(will(&format!("wills/{level}")))
     };
     let since = Instant::now();
-    let (mut old, mut five) = (silent(4).client(&brooklet).await, silent(5).client(&brooklet).await);
+    let (mut old, mut five) =
+        (silent(4).client(&brooklet).await, silent(5).client(&brooklet).await);
     let mut patient = Connect::new(5, "patient").keep_alive(0).client(&brooklet).await;
     let ends = async |client: &mut Client| {
         client.expect_end(0x8D).await;

@@ -160,6 +160,25 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    pub(crate) fn parse(packet: &Packet, is_v5: bool) -> Self {
+        let first = packet.first;
+        assert_eq!(first >> 4, 3, "{packet:x?}");
+        let qos = first >> 1 & 3;
+        let mut body = Cursor(&packet.body);
+        let topic = body.string();
+        let id = if qos > 0 { body.u16() } else { 0 };
+        let properties = if is_v5 { body.properties() } else { vec![] };
+        Self {
+            dup: first & DUP != 0,
+            qos,
+            retain: first & 1 != 0,
+            topic,
+            id,
+            properties,
+            payload: body.0.to_vec(),
+        }
+    }
+
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.payload).unwrap()
     }
@@ -203,46 +222,26 @@ pub(crate) fn ack5(first: u8, id: u16, reason: u8) -> Vec<u8> {
 
 impl Client {
     pub(crate) async fn delivery(&mut self) -> Message {
-        let Packet { first, body } = self.packet().await.expect("a PUBLISH");
-        assert_eq!(first >> 4, 3, "{first:x} {body:x?}");
-        let qos = first >> 1 & 3;
-        let mut body = Cursor(&body);
-        let topic = body.string();
-        let id = if qos > 0 { body.u16() } else { 0 };
-        let properties = if self.is_v5 { body.properties() } else { vec![] };
-        Message {
-            dup: first & DUP != 0,
-            qos,
-            retain: first & 1 != 0,
-            topic,
-            id,
-            properties,
-            payload: body.0.to_vec(),
-        }
+        Message::parse(&self.packet().await.expect("a PUBLISH"), self.is_v5)
     }
 
     pub(crate) async fn answer(&mut self) -> Answer {
         let Packet { first, body } = self.packet().await.expect("an answer");
         let mut body = Cursor(&body);
         let id = body.u16();
-        let (mut codes, mut properties) = (vec![], vec![]);
         match first {
             0x90 | 0xB0 => {
-                if self.is_v5 {
-                    properties = body.properties();
-                }
-                codes = body.0.to_vec();
+                let properties = if self.is_v5 { body.properties() } else { vec![] };
+                Answer { first, id, codes: body.0.to_vec(), properties }
             }
             PUBACK | PUBREC | PUBREL | PUBCOMP => {
-                codes = body.0.first().copied().into_iter().collect();
-                if body.0.len() > 1 {
-                    body.take(1);
-                    properties = body.properties();
-                }
+                let count = body.0.len().min(1);
+                let codes = body.take(count).to_vec();
+                let properties = if body.0.is_empty() { vec![] } else { body.properties() };
+                Answer { first, id, codes, properties }
             }
-            other => panic!("no answer: {other:x} {body:x?}", body = body.0),
+            other => panic!("no answer: {other:x} {:x?}", body.0),
         }
-        Answer { first, id, codes, properties }
     }
 
     /// Subscribes to filters with their options.
@@ -281,11 +280,16 @@ impl Client {
         unsuback
     }
 
-    /// The next packet must be this acknowledgement, with success.
-    pub(crate) async fn expect_ack(&mut self, first: u8, id: u16) {
+    /// The acknowledgement's reason code; 0 where it is left out.
+    pub(crate) async fn reason_of(&mut self, first: u8, id: u16) -> u8 {
         let answer = self.answer().await;
         assert_eq!((answer.first, answer.id), (first, id), "{answer:?}");
-        assert!(answer.codes.is_empty() || answer.codes == [0], "{answer:?}");
+        answer.codes.first().copied().unwrap_or(0)
+    }
+
+    /// The next packet must be this acknowledgement, with success.
+    pub(crate) async fn expect_ack(&mut self, first: u8, id: u16) {
+        assert_eq!(self.reason_of(first, id).await, 0);
     }
 
     /// Acknowledges a delivery to the end.
@@ -316,6 +320,12 @@ impl Client {
         let bytes = self.publish_packet(0x33, topic, id, payload.as_bytes());
         self.send(&bytes).await;
         self.expect_ack(PUBACK, id).await;
+    }
+
+    /// Says DISCONNECT and waits until the broker has done with the connection.
+    pub(crate) async fn leave(mut self) {
+        self.send(&packet(0xE0, &[])).await;
+        assert!(self.packet().await.is_none());
     }
 
     /// The broker closes with this reason where the version has a DISCONNECT for it.
