@@ -222,8 +222,7 @@ async fn explanations_respect_the_clients_wish_and_size() {
     let told = Connect::new(5, "told");
     let untold = Connect::new(5, "untold").with(P::RequestProblemInformation(0));
     let small = Connect::new(5, "small").with(P::MaximumPacketSize(24));
-    let tiny = Connect::new(5, "tiny").with(P::MaximumPacketSize(6));
-    for (connect, is_told) in [(told, true), (untold, false), (small, false), (tiny, false)] {
+    for (connect, is_told) in [(told, true), (untold, false), (small, false)] {
         let mut client = connect.client(&brooklet).await;
         for (first, answer) in [(0x32, PUBACK), (0x34, PUBREC)] {
             let bytes = client.publish_packet(first, "devices/d/data", 9, b"no reading at all");
