@@ -16,8 +16,8 @@ async fn assert_ends(brooklet: &Brooklet, level: u8, cases: &[(&str, Vec<u8>, u8
     for (what, bytes, reason) in cases {
         let mut client = Connect::new(level, "c").client(brooklet).await;
         client.send(bytes).await;
-        let expected = (level == 5).then_some(*reason);
-        assert_eq!(client.goodbye().await, expected, "{what} ({level}): {bytes:x?}");
+        let told = client.goodbye().await;
+        assert_eq!(told, (level == 5).then_some(*reason), "{what} ({level}): {bytes:x?}");
         assert!(client.packet().await.is_none(), "{what}");
     }
     assert!(bystander.is_quiet().await);

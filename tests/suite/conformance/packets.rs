@@ -16,6 +16,12 @@ pub(crate) const PUBREL: u8 = 0x62;
 pub(crate) const PUBCOMP: u8 = 0x70;
 pub(crate) const DUP: u8 = 0b1000;
 
+/// Reason codes that a server's DISCONNECT may have (MQTT 5.0 table 3-13).
+const SERVERS_DISCONNECT_REASONS: &[u8] = &[
+    0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94, 0x95, 0x96,
+    0x97, 0x98, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2,
+];
+
 #[derive(Debug, Clone)]
 pub(crate) struct Connect {
     pub(crate) level: u8,
@@ -301,6 +307,7 @@ impl Client {
     pub(crate) async fn reason_of(&mut self, first: u8, id: u16) -> u8 {
         let answer = self.answer().await;
         assert_eq!((answer.first, answer.id), (first, id), "{answer:?}");
+        assert!(answer.properties.is_empty(), "{answer:?}");
         answer.codes.first().copied().unwrap_or(0)
     }
 
@@ -347,6 +354,7 @@ impl Client {
 
     /// The broker closes with this reason where the version has a DISCONNECT for it.
     pub(crate) async fn expect_end(&mut self, reason: u8) {
+        assert!(SERVERS_DISCONNECT_REASONS.contains(&reason));
         let expected = self.is_v5.then_some(reason);
         assert_eq!(self.goodbye().await, expected);
         assert!(self.packet().await.is_none(), "closed after its last word");
