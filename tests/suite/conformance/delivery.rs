@@ -151,6 +151,34 @@ async fn deliveries_have_unused_identifiers_and_end_with_their_answers() {
 }
 
 #[tokio::test]
+async fn an_identifier_under_way_is_passed_over_when_they_come_round_again() {
+    const BATCH: u16 = 200;
+    let brooklet = Brooklet::start().await;
+    let mut subscriber = brooklet.connect("subscriber").await;
+    subscriber.subscribe("round", 1).await;
+    let mut publisher = brooklet.connect("publisher").await;
+    publisher.publish("round", "held").await;
+    let held = subscriber.delivery().await.id;
+    let batch: Vec<u8> =
+        (1..=BATCH).flat_map(|id| publisher.publish_packet(0x32, "round", id, b"x")).collect();
+    let (mut seen, mut first_again) = (0, false);
+    while seen <= 65_535 + u32::from(BATCH) {
+        publisher.send(&batch).await;
+        let mut answers = Vec::new();
+        for id in 1..=BATCH {
+            publisher.expect_ack(PUBACK, id).await;
+            let message = subscriber.delivery().await;
+            assert!(message.id != 0 && message.id != held);
+            first_again |= seen > 60_000 && message.id < held.saturating_add(BATCH);
+            answers.extend(ack(PUBACK, message.id));
+            seen += 1;
+        }
+        subscriber.send(&answers).await;
+    }
+    assert!(first_again, "they have come round");
+}
+
+#[tokio::test]
 async fn an_error_from_the_receiver_ends_the_delivery() {
     let brooklet = Brooklet::start().await;
     let mut subscriber = Connect::lasting(5, "subscriber").client(&brooklet).await;

@@ -4,6 +4,7 @@
 use crate::wire::{binary, text};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "the specification's names")]
 pub(crate) enum Property {
     PayloadFormatIndicator(u8),
     MessageExpiryInterval(u32),
