@@ -359,14 +359,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.on_ack(ack);
                 Ok(())
             }
-            Incoming::Subscribe(subscribe) => {
-                self.on_subscribe(subscribe);
-                Ok(())
-            }
-            Incoming::Unsubscribe(unsubscribe) => {
-                self.on_unsubscribe(unsubscribe);
-                Ok(())
-            }
+            Incoming::Subscribe(subscribe) => self.on_subscribe(subscribe),
+            Incoming::Unsubscribe(unsubscribe) => self.on_unsubscribe(unsubscribe),
             Incoming::PingReq => {
                 codec::write_pingresp(self.output.buffer());
                 Ok(())

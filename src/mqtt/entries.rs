@@ -5,7 +5,6 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,7 +13,6 @@ use bytes::Bytes;
 use super::{
     broker::Broker,
     journal::{Change, Entry, Then},
-    link::Link,
     output::Output,
 };
 
@@ -29,18 +27,18 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Answers `bytes` once `changes` are on disk.
+    /// Answers `bytes` once `changes` are on disk; what follows then is told by their number.
     pub(super) fn answer(
         &mut self,
         broker: &Broker,
-        link: &Arc<Link>,
         changes: Vec<Change>,
         bytes: Bytes,
+        then: impl FnOnce(u64) -> Then,
     ) {
         self.last_number += 1;
         let number = self.last_number;
         self.awaiting.push_back((number, bytes));
-        self.offer(broker, Entry::new(changes, Then::Advance { link: link.clone(), number }));
+        self.offer(broker, Entry::new(changes, then(number)));
     }
 
     pub(super) fn offer(&mut self, broker: &Broker, entry: Box<Entry>) {

@@ -38,6 +38,8 @@ struct Refusal {
     version: Option<Version>,
     reason: ReasonCode,
     text: &'static str,
+    /// Bytes of the largest packet that the client takes.
+    packet_size_max: usize,
     /// Of the connection that was taken over, where it is due all the same.
     will: Option<SessionWill>,
 }
@@ -83,6 +85,9 @@ where
         Ok(admitted) => {
             let mut connack = BytesMut::with_capacity(64);
             write_connack(&mut connack, admitted.client.version, &admitted.connack);
+            if connack.len() > admitted.terms.packet_size_max {
+                return turn_back(broker, admitted, peer).await;
+            }
             broker.announce(&admitted.client, admitted.attached.session_present);
             let Attached { session, will, .. } = admitted.attached;
             let connection = Connection::new(
@@ -102,6 +107,18 @@ where
             None
         }
     }
+}
+
+/// The client takes no packet as large as its CONNACK: it can't be told anything.
+async fn turn_back<T>(broker: &Broker, admitted: Admitted, peer: SocketAddr) -> Option<T> {
+    broker.counters.refused(ReasonCode::PACKET_TOO_LARGE);
+    tracing::info!(%peer, "CONNECT refused: its maximum packet size is less than a CONNACK's");
+    let Admitted { attached, client, .. } = admitted;
+    broker.detach(&attached.session, client.connection, true);
+    if let Some(will) = attached.will {
+        broker.publish_will(will).await;
+    }
+    None
 }
 
 /// `None`: the socket closed before a CONNECT was complete.
@@ -135,7 +152,8 @@ impl Refusal {
             CodecError::TooLarge => "packet too large",
             CodecError::UnsupportedVersion(_) => "this broker speaks MQTT 3.1.1 and 5.0",
         };
-        Self { version, reason: error.reason(), text, will: None }
+        let packet_size_max = usize::MAX;
+        Self { version, reason: error.reason(), text, packet_size_max, will: None }
     }
 }
 
@@ -164,7 +182,13 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let mut bytes = BytesMut::with_capacity(64);
     write_connack(&mut bytes, version, &connack);
-    say_last(stream, &bytes).await;
+    if bytes.len() > refusal.packet_size_max {
+        bytes.clear();
+        write_connack(&mut bytes, version, &ConnAck { reason_string: None, ..connack });
+    }
+    if bytes.len() <= refusal.packet_size_max {
+        say_last(stream, &bytes).await;
+    }
 }
 
 /// Writes the last bytes of a connection and lets the client read them. Failures are its end, too.
@@ -202,7 +226,14 @@ async fn admit(
     is_over_limit: bool,
 ) -> Result<Admitted, Refusal> {
     let version = connect.version;
-    let refused = |reason, text| Refusal { version: Some(version), reason, text, will: None };
+    let packet_size_max = connect.packet_size_max.map_or(usize::MAX, |size| size as usize);
+    let refused = |reason, text| Refusal {
+        version: Some(version),
+        reason,
+        text,
+        packet_size_max,
+        will: None,
+    };
     if broker.is_stopping() {
         return Err(refused(ReasonCode::SERVER_UNAVAILABLE, "the broker is stopping"));
     }

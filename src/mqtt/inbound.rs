@@ -10,7 +10,7 @@ use super::{
     codec::{write_ack, write_suback, write_unsuback},
     connection::{Connection, End},
     hooks::{Explanation, Offer, Outcome, TappedMessage},
-    journal::{Change, Entry},
+    journal::{Change, Entry, Then},
     packet::{
         AckKind, PacketId, Publish, QoS, Subscribe, SubscriptionOptions, Unsubscribe, Version,
     },
@@ -232,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    pub(super) fn on_subscribe(&mut self, subscribe: Subscribe) {
+    pub(super) fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), End> {
         let mut changes = Vec::new();
         let granted: Vec<_> = subscribe
             .filters
@@ -241,17 +241,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .collect();
         let mut bytes = BytesMut::new();
         write_suback(&mut bytes, self.client.version, subscribe.packet_id, &granted);
-        self.answer(changes, &bytes);
+        self.answer(changes, &bytes)
     }
 
-    /// Answers once the changes are on disk, where there are any.
-    pub(super) fn answer(&mut self, changes: Vec<Change>, bytes: &[u8]) {
+    /// Answers once the changes are on disk, where there are any. An answer that is larger than the
+    /// client takes can't be sent: the connection ends instead.
+    pub(super) fn answer(&mut self, changes: Vec<Change>, bytes: &[u8]) -> Result<(), End> {
+        if bytes.len() > self.terms.packet_size_max {
+            let text = "the answer is larger than the client's maximum packet size";
+            self.broker.save(changes);
+            return Err(End::ByBroker(ReasonCode::PACKET_TOO_LARGE, Some(text)));
+        }
+        self.say(changes, bytes);
+        Ok(())
+    }
+
+    /// As `answer`, for packets that fit any client.
+    pub(super) fn say(&mut self, changes: Vec<Change>, bytes: &[u8]) {
         if changes.is_empty() {
             self.output.buffer().extend_from_slice(bytes);
             return;
         }
         let bytes = Bytes::copy_from_slice(bytes);
-        self.entries.answer(&self.broker, &self.link, changes, bytes);
+        let link = self.link.clone();
+        let then = |number| Then::Advance { link, number };
+        self.entries.answer(&self.broker, changes, bytes, then);
     }
 
     fn subscribe(
@@ -270,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(options.qos)
     }
 
-    pub(super) fn on_unsubscribe(&mut self, unsubscribe: Unsubscribe) {
+    pub(super) fn on_unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Result<(), End> {
         let limits = self.broker.limits.topics;
         let mut changes = Vec::new();
         let existed: Vec<_> = unsubscribe
@@ -290,6 +304,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut bytes = BytesMut::new();
         let version: Version = self.client.version;
         write_unsuback(&mut bytes, version, unsubscribe.packet_id, &existed);
-        self.answer(changes, &bytes);
+        self.answer(changes, &bytes)
     }
 }

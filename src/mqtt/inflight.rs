@@ -17,7 +17,9 @@ use super::{
 pub(crate) enum Stage {
     /// PUBLISH sent; waits for PUBACK or PUBREC.
     Published,
-    /// PUBREC received, PUBREL sent; waits for PUBCOMP.
+    /// PUBREC received, and on its way to the store; PUBREL waits for that.
+    Received,
+    /// PUBREL sent; waits for PUBCOMP.
     Released,
 }
 
@@ -45,8 +47,11 @@ pub(crate) struct Inflight {
 pub(crate) enum AckStep {
     /// The exchange is over, and with it a place in the window free.
     Complete,
-    /// PUBREC: answer with PUBREL. The position of a delivery that is stored.
+    /// PUBREC: answer with PUBREL, once the store knows of it where the delivery at that position is
+    /// stored.
     Release(Option<u64>),
+    /// PUBREC again, while the first is on its way to the store.
+    Underway,
     /// No exchange has that packet id in that stage.
     Unknown,
 }
@@ -158,19 +163,30 @@ impl Inflight {
         let position = exchange.delivery.stored.as_ref().map(|stored| stored.position);
         match (ack.kind, exchange.stage, exchange.delivery.qos) {
             (AckKind::PubRec, Stage::Published, QoS::ExactlyOnce) if !ack.reason.is_error() => {
-                exchange.stage = Stage::Released;
+                let is_stored = position.is_some();
+                exchange.stage = if is_stored { Stage::Received } else { Stage::Released };
                 AckStep::Release(position)
             }
+            (AckKind::PubRec, Stage::Received, _) if !ack.reason.is_error() => AckStep::Underway,
             (AckKind::PubRec, Stage::Released, _) if !ack.reason.is_error() => {
-                AckStep::Release(position)
+                AckStep::Release(None)
             }
             (AckKind::PubAck, Stage::Published, QoS::AtLeastOnce)
-            | (AckKind::PubRec, Stage::Published, QoS::ExactlyOnce)
+            | (AckKind::PubRec, _, QoS::ExactlyOnce)
             | (AckKind::PubComp, Stage::Released, _) => match self.remove(ack.packet_id) {
                 Some(_) => AckStep::Complete,
                 None => AckStep::Unknown,
             },
             _ => AckStep::Unknown,
+        }
+    }
+
+    /// The store knows that the client has the message.
+    pub(crate) fn note_received(&mut self, id: PacketId) {
+        if let Some(exchange) = self.exchanges.get_mut(&id)
+            && exchange.stage == Stage::Received
+        {
+            exchange.stage = Stage::Released;
         }
     }
 
@@ -222,10 +238,11 @@ impl Inflight {
         let resumed = match exchange.stage {
             Stage::Published if has_room => Resumed::Publish(id, exchange.delivery.clone()),
             Stage::Published => return None,
-            Stage::Released => {
+            Stage::Received => {
                 let position = exchange.delivery.stored.as_ref().map(|stored| stored.position);
                 Resumed::PubRel(id, position)
             }
+            Stage::Released => Resumed::PubRel(id, None),
         };
         self.to_resume.pop_front();
         if self.to_resume.is_empty() {

@@ -220,6 +220,13 @@ pub(crate) enum Then {
         link: Arc<Link>,
         number: u64,
     },
+    /// As `Advance`, with a PUBREL.
+    Release {
+        link: Arc<Link>,
+        number: u64,
+        session: Arc<Session>,
+        packet_id: PacketId,
+    },
     /// The session may send everything up to that position.
     MaySend {
         session: Arc<Session>,
@@ -248,7 +255,7 @@ impl Entry {
     /// The changes of a connection that is over, which nobody waits for any more.
     pub(crate) fn into_changes(mut self) -> Vec<Change> {
         match std::mem::replace(&mut self.then, Then::Done) {
-            Then::Nothing | Then::Advance { .. } | Then::Tell(_) => {
+            Then::Nothing | Then::Advance { .. } | Then::Release { .. } | Then::Tell(_) => {
                 std::mem::take(&mut self.changes)
             }
             other => {
@@ -279,6 +286,10 @@ impl Entry {
             Then::Nothing | Then::Done => {}
             Then::Route(resolver) => resolver.answer_in(Outcome::Accepted, wakes),
             Then::Advance { link, number } => wakes.push(link.advance(number)),
+            Then::Release { link, number, session, packet_id } => {
+                session.lock().inflight.note_received(packet_id);
+                wakes.push(link.advance(number));
+            }
             Then::MaySend { session, position } => wakes.push(session.lock().may_send(position)),
             Then::Replay { session, part } => {
                 session.finish_replay(part);
@@ -296,7 +307,9 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let waker = match &self.then {
             Then::Nothing | Then::Done | Then::Route(_) | Then::Tell(_) => None,
-            Then::Advance { link, .. } => link.request_close(ReasonCode::SERVER_BUSY),
+            Then::Advance { link, .. } | Then::Release { link, .. } => {
+                link.request_close(ReasonCode::SERVER_BUSY)
+            }
             Then::MaySend { session, .. } => {
                 session.lock().give_up_marking();
                 None

@@ -175,13 +175,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Asks the client to release a message; where the exchange is stored, once it is on disk that
     /// the client has it.
     fn write_pubrel(&mut self, id: PacketId, position: Option<u64>) {
-        let key = self.session.key;
-        let changes =
-            position.map(|position| Change::MarkReceived { key, position }).into_iter().collect();
         let mut bytes = BytesMut::new();
         let (version, kind) = (self.client.version, AckKind::PubRel);
         write_ack(&mut bytes, version, kind, id, ReasonCode::SUCCESS, None, usize::MAX);
-        self.answer(changes, &bytes);
+        let Some(position) = position else {
+            return self.say(Vec::new(), &bytes);
+        };
+        let changes = vec![Change::MarkReceived { key: self.session.key, position }];
+        let (link, session) = (self.link.clone(), self.session.clone());
+        let then = |number| Then::Release { link, number, session, packet_id: id };
+        self.entries.answer(&self.broker, changes, bytes.freeze(), then);
     }
 
     /// The client releases a message that it has published.
@@ -199,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(true) => vec![Change::ReleasePacketId { key, packet_id }],
             _ => Vec::new(),
         };
-        self.answer(changes, &bytes);
+        self.say(changes, &bytes);
     }
 
     pub(super) fn on_ack(&mut self, ack: Ack) {

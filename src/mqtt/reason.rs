@@ -56,15 +56,20 @@ impl ReasonCode {
         self.0 >= 0x80
     }
 
-    /// The CONNACK return code of MQTT 3.1.1 (§3.2.2.3) that comes nearest.
-    pub(crate) fn as_v4_connack(self) -> u8 {
+    /// The CONNACK return code of MQTT 3.1.1 (§3.2.2.3) that comes nearest. `None`: a mistake of the
+    /// client's that has none, which is answered by closing ([MQTT-3.2.2-6]).
+    pub(crate) fn as_v4_connack(self) -> Option<u8> {
         match self {
-            Self::SUCCESS => 0,
-            Self::UNSUPPORTED_PROTOCOL_VERSION => 1,
-            Self::CLIENT_IDENTIFIER_NOT_VALID => 2,
-            Self::BAD_USER_NAME_OR_PASSWORD => 4,
-            Self::NOT_AUTHORIZED => 5,
-            _ => 3,
+            Self::SUCCESS => Some(0),
+            Self::UNSUPPORTED_PROTOCOL_VERSION => Some(1),
+            Self::CLIENT_IDENTIFIER_NOT_VALID => Some(2),
+            Self::BAD_USER_NAME_OR_PASSWORD => Some(4),
+            Self::NOT_AUTHORIZED => Some(5),
+            Self::MALFORMED_PACKET
+            | Self::PROTOCOL_ERROR
+            | Self::TOPIC_NAME_INVALID
+            | Self::PACKET_TOO_LARGE => None,
+            _ => Some(3),
         }
     }
 }

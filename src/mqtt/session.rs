@@ -107,7 +107,7 @@ pub(crate) struct SessionState {
     /// Waits to be sent. Bound: `queued_messages_max`, `queued_bytes_max`, the budget of all; full:
     /// see [`Fate`].
     queue: Queue,
-    /// Bound: `subscriptions_max`.
+    /// Bound: two for each subscription.
     replays: VecDeque<Replay>,
     /// A part of the first replay is on its way to the queue.
     is_replaying: bool,
@@ -397,10 +397,14 @@ impl SessionState {
         !self.queue.is_empty() || self.inflight.is_resuming() || !self.replays.is_empty()
     }
 
-    /// Notes that a subscription is to be sent the retained messages, from the first one on.
+    /// Notes that a subscription is to be sent the retained messages. Of one that is made again and
+    /// again the first and the last time count while they wait.
     pub(crate) fn begin_replay(&mut self, replay: Replay) {
-        self.cancel_replay(&replay.filter);
-        self.replays.push_back(replay);
+        let mut same = self.replays.iter_mut().filter(|known| known.filter == replay.filter);
+        match (same.next(), same.next()) {
+            (Some(_), Some(second)) => *second = replay,
+            _ => self.replays.push_back(replay),
+        }
     }
 
     pub(crate) fn cancel_replay(&mut self, filter: &TopicFilter) {

@@ -11,6 +11,7 @@
 mod architecture;
 mod broker;
 mod command_line;
+mod conformance;
 mod crash;
 mod crash_sessions;
 mod devices;

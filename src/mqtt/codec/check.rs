@@ -87,8 +87,9 @@ fn value(list: &mut Reader<'_>, id: u8) -> Result<u32, CodecError> {
             0
         }
         RESPONSE_TOPIC => {
-            if list.string()?.contains(['+', '#']) {
-                return Err(CodecError::Protocol("a response topic with wildcards"));
+            let topic = list.string()?;
+            if topic.is_empty() || topic.contains(['+', '#']) {
+                return Err(CodecError::Protocol("a response topic that is no topic name"));
             }
             0
         }

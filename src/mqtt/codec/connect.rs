@@ -202,11 +202,13 @@ fn assemble(
     }
 }
 
-/// Answers a CONNECT. A 3.1.1 client gets the return code that comes nearest.
+/// Answers a CONNECT. A 3.1.1 client gets the return code that comes nearest, or nothing.
 pub(crate) fn write_connack(out: &mut BytesMut, version: Version, connack: &ConnAck) {
     let session_present = connack.session_present && connack.reason == ReasonCode::SUCCESS;
     if version == Version::V4 {
-        out.put_slice(&[0x20, 2, u8::from(session_present), connack.reason.as_v4_connack()]);
+        if let Some(code) = connack.reason.as_v4_connack() {
+            out.put_slice(&[0x20, 2, u8::from(session_present), code]);
+        }
         return;
     }
     let limits = connack.limits.as_ref();

@@ -25,6 +25,12 @@ impl Frame {
         self.bytes.len()
     }
 
+    /// Whether the remaining length takes more bytes than it needs: MQTT 5.0 forbids it
+    /// ([MQTT-1.5.5-1]), 3.1.1 does not.
+    pub(super) fn has_padded_length(&self) -> bool {
+        self.header_len > 2 && self.bytes.get(self.header_len - 1) == Some(&0)
+    }
+
     fn first_byte(&self) -> u8 {
         self.bytes.first().copied().unwrap_or(0)
     }

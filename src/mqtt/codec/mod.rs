@@ -56,6 +56,9 @@ impl CodecError {
 /// Decodes the first frame of a connection, which must be a CONNECT.
 pub(crate) fn decode_connect(frame: Frame) -> Result<Incoming, CodecError> {
     match frame.packet_type() {
+        1 if frame.has_padded_length() && claimed_version(&frame) == Some(Version::V5) => {
+            Err(read::PADDED)
+        }
         1 => connect::read(frame),
         _ => Err(CodecError::Protocol("the first packet must be CONNECT")),
     }
@@ -63,6 +66,9 @@ pub(crate) fn decode_connect(frame: Frame) -> Result<Incoming, CodecError> {
 
 /// Decodes any later frame.
 pub(crate) fn decode(frame: Frame, version: Version) -> Result<Incoming, CodecError> {
+    if version == Version::V5 && frame.has_padded_length() {
+        return Err(read::PADDED);
+    }
     let flags = frame.flags();
     let expected_flags = match frame.packet_type() {
         6 | 8 | 10 => 0b0010,
@@ -81,6 +87,7 @@ pub(crate) fn decode(frame: Frame, version: Version) -> Result<Incoming, CodecEr
         12 => Err(CodecError::Malformed("PINGREQ with a body")),
         14 => disconnect::read(&frame, version),
         15 if version == Version::V5 => Ok(Incoming::Auth),
+        0 | 15 => Err(CodecError::Malformed("a packet type that does not exist")),
         _ => Err(CodecError::Protocol("a packet that only a server sends")),
     }
 }

@@ -16,6 +16,7 @@ const ALLOWED: &[u8] = &[
     check::CONTENT_TYPE,
     check::RESPONSE_TOPIC,
     check::CORRELATION_DATA,
+    check::SUBSCRIPTION_IDENTIFIER,
     check::TOPIC_ALIAS,
     check::USER_PROPERTY,
 ];
@@ -72,6 +73,9 @@ pub(super) fn read_properties(
         match property.id {
             check::MESSAGE_EXPIRY => properties.message_expiry = Some(property.number),
             check::WILL_DELAY => delay = property.number,
+            check::SUBSCRIPTION_IDENTIFIER => {
+                return Err(CodecError::Protocol("a subscription identifier from a client"));
+            }
             check::TOPIC_ALIAS => {
                 properties.topic_alias = Some(property.number as u16);
             }

@@ -3,6 +3,8 @@
 use super::CodecError;
 
 const SHORT: CodecError = CodecError::Malformed("the packet ends too early");
+pub(super) const PADDED: CodecError =
+    CodecError::Malformed("a variable byte integer longer than it need be");
 
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -47,12 +49,15 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// Variable byte integer (MQTT 5.0 §1.5.5).
+    /// Variable byte integer (MQTT 5.0 §1.5.5), which must take no more bytes than it needs.
     pub(super) fn variable_integer(&mut self) -> Result<u32, CodecError> {
         let mut value = 0;
         for shift in [0, 7, 14, 21] {
             let byte = self.u8()?;
             value |= u32::from(byte & 0x7F) << shift;
+            if byte == 0 && shift > 0 {
+                return Err(PADDED);
+            }
             if byte & 0x80 == 0 {
                 return Ok(value);
             }
