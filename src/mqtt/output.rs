@@ -24,6 +24,8 @@ pub(crate) struct Output {
     chunks: VecDeque<Bytes>,
     chunks_len: usize,
     tail: BytesMut,
+    /// Something written may still be held by the stream: TLS and WebSocket have buffers.
+    is_unflushed: bool,
 }
 
 impl Output {
@@ -67,7 +69,7 @@ impl Output {
         context: &mut Context<'_>,
         sent: &metrics::Counter,
     ) -> Poll<io::Result<()>> {
-        if self.is_empty() {
+        if self.is_empty() && !self.is_unflushed {
             return Poll::Ready(Ok(()));
         }
         while !self.is_empty() {
@@ -85,11 +87,14 @@ impl Output {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             sent.increment(written as u64);
+            self.is_unflushed = true;
             self.advance(written);
         }
         self.tail = BytesMut::new();
         self.chunks = VecDeque::new();
-        Pin::new(stream).poll_flush(context)
+        ready!(Pin::new(stream).poll_flush(context))?;
+        self.is_unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn advance(&mut self, mut written: usize) {
