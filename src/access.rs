@@ -14,19 +14,11 @@ use crate::{
 
 /// Decides for MQTT clients.
 #[derive(Debug, Clone, Copy)]
-pub struct Gatekeeper {
-    allow_anonymous: bool,
-}
-
-impl Gatekeeper {
-    pub fn new(allow_anonymous: bool) -> Self {
-        Self { allow_anonymous }
-    }
-}
+pub struct Gatekeeper;
 
 impl Authorizer for Gatekeeper {
     fn connect(&self, attempt: ConnectAttempt) -> BoxFuture<'_, Result<Identity, ReasonCode>> {
-        let reason = match (self.allow_anonymous, attempt.user_name) {
+        let reason = match (attempt.allow_anonymous, attempt.user_name) {
             (true, _) => return Box::pin(async { Ok(Identity::default()) }),
             (false, Some(_)) => ReasonCode::BAD_USER_NAME_OR_PASSWORD,
             (false, None) => ReasonCode::NOT_AUTHORIZED,
@@ -39,6 +31,14 @@ impl Authorizer for Gatekeeper {
     }
 
     fn may_subscribe(&self, _client: &Client, _filter: &str) -> bool {
+        true
+    }
+
+    fn filters_deliveries(&self, _client: &Client) -> bool {
+        false
+    }
+
+    fn may_receive(&self, _client: &Client, _topic: &str) -> bool {
         true
     }
 }

@@ -126,21 +126,25 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
 async fn serve_until_signal(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("can't wait for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("can't wait for signals")?;
     let database = settings.database_path().map_err(AppError::Settings)?;
     let app = App::build(settings, Clock::system()).await?;
     let devices = app.device_count();
     let running = app.start().context("can't start")?;
-    for address in &running.addresses().mqtt {
-        tracing::info!(protocol = "mqtt", %address, "listening");
+    for (transport, address) in &running.addresses().mqtt {
+        tracing::info!(protocol = "mqtt", transport = transport.label(), %address, "listening");
     }
     for address in &running.addresses().http {
         tracing::info!(protocol = "http", %address, docs = %format!("http://{address}/docs"), "listening");
     }
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, database = %database.display(), devices, "Brooklet is ready");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => running.reload().await,
+        }
     }
     tracing::info!("stopping; a second signal exits at once");
     tokio::select! {

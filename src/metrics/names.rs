@@ -35,6 +35,8 @@ metrics! {
     MQTT_CONNECTIONS = "brooklet_mqtt_connections", "Clients connected, by protocol version.", gauge;
     MQTT_CONNECTS = "brooklet_mqtt_connects_total", "Accepted CONNECTs, by protocol version.", counter;
     MQTT_REFUSED = "brooklet_mqtt_connects_refused_total", "Connections that did not get past CONNECT, by reason.", counter;
+    MQTT_HANDSHAKES_FAILED = "brooklet_mqtt_handshakes_failed_total", "TLS and WebSocket handshakes that failed or took too long, by transport of the listener.", counter;
+    MQTT_TURNED_AWAY = "brooklet_mqtt_connections_turned_away_total", "Connections closed when they were accepted, by reason.", counter;
     MQTT_DISCONNECTS = "brooklet_mqtt_disconnects_total", "Connections ended, by reason.", counter;
     MQTT_RECEIVED = "brooklet_mqtt_messages_received_total", "PUBLISH packets received, by QoS.", counter;
     MQTT_DELIVERED = "brooklet_mqtt_messages_delivered_total", "PUBLISH packets sent, by QoS; redeliveries included.", counter;

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::timeout,
+    time::{timeout, timeout_at},
 };
 
 use super::{
@@ -21,6 +21,7 @@ use super::{
     publication::Publication,
     reason::ReasonCode,
     topic::TopicName,
+    transport::Peer,
     will::SessionWill,
 };
 
@@ -39,12 +40,11 @@ struct Refusal {
 }
 
 /// Serves one socket from its first byte to its last.
-pub(crate) async fn serve<S>(broker: Arc<Broker>, stream: S, peer: SocketAddr)
+pub(super) async fn serve<S>(broker: &Arc<Broker>, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let place = broker.enter();
-    let accepted = Box::pin(open(&broker, stream, peer, place.is_err())).await;
+    let accepted = Box::pin(open(broker, stream, peer)).await;
     if let Some((connection, will)) = accepted {
         if let Some(will) = will {
             Box::pin(broker.publish_will(will)).await;
@@ -56,23 +56,23 @@ where
 async fn open<S>(
     broker: &Arc<Broker>,
     mut stream: S,
-    peer: SocketAddr,
-    is_over_limit: bool,
+    peer: Peer,
 ) -> Option<(Connection<S>, Option<SessionWill>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut buffer = BytesMut::with_capacity(1024);
-    let read = read_connect(&mut stream, &mut buffer, broker.limits.packet_size_max);
-    let opened = match timeout(broker.limits.connect_timeout, read).await {
+    let address = peer.address;
+    let read = read_connect(&mut stream, &mut buffer, peer.listener.packet_size_max);
+    let opened = match timeout_at(peer.deadline, read).await {
         Err(_) => {
             broker.counters.refused(ReasonCode::KEEP_ALIVE_TIMEOUT);
-            tracing::debug!(%peer, "no CONNECT within the time allowed");
+            tracing::debug!(peer = %address, "no CONNECT within the time allowed");
             return None;
         }
         Ok(None) => return None,
         Ok(Some(Err(refusal))) => Err(refusal),
-        Ok(Some(Ok(connect))) => admit(broker, *connect, peer, is_over_limit).await,
+        Ok(Some(Ok(connect))) => admit(broker, *connect, peer).await,
     };
     match opened {
         Ok(admitted) => {
@@ -90,7 +90,7 @@ where
             Some((connection, will))
         }
         Err(refusal) => {
-            refuse(broker, &mut stream, &refusal, peer).await;
+            refuse(broker, &mut stream, &refusal, address).await;
             None
         }
     }
@@ -190,15 +190,14 @@ struct Admitted {
 async fn admit(
     broker: &Arc<Broker>,
     mut connect: Connect,
-    peer: SocketAddr,
-    is_over_limit: bool,
+    mut peer: Peer,
 ) -> Result<Admitted, Refusal> {
     let version = connect.version;
     let refused = |reason, text| Refusal { version: Some(version), reason, text };
     if broker.is_stopping() {
         return Err(refused(ReasonCode::SERVER_UNAVAILABLE, "the broker is stopping"));
     }
-    if is_over_limit {
+    if peer.is_over_limit {
         return Err(refused(
             ReasonCode::QUOTA_EXCEEDED,
             "the broker has its maximum of connections",
@@ -214,7 +213,9 @@ async fn admit(
         client_id: client_id.clone(),
         user_name: connect.user_name.take(),
         password: connect.password.take(),
-        peer,
+        peer: peer.address,
+        certificate: peer.certificate.take(),
+        allow_anonymous: peer.listener.allow_anonymous,
     };
     let identity = broker.hooks.authorizer.connect(attempt).await;
     let identity = identity.map_err(|reason| refused(reason, "not let in"))?;
@@ -224,7 +225,7 @@ async fn admit(
             refused(ReasonCode::TOPIC_NAME_INVALID, "the will's topic is not a legal topic name")
         })?),
     };
-    Ok(assemble(broker, connect, client_id, identity, will_topic, peer))
+    Ok(assemble(broker, connect, client_id, identity, will_topic, &peer))
 }
 
 /// The client's own id, or one made for it where that is allowed.
@@ -248,7 +249,7 @@ fn assemble(
     client_id: ClientId,
     identity: Identity,
     will_topic: Option<TopicName>,
-    peer: SocketAddr,
+    peer: &Peer,
 ) -> Admitted {
     let limits = &broker.limits;
     let version = connect.version;
@@ -268,7 +269,8 @@ fn assemble(
         client_id: client_id.clone(),
         identity,
         version,
-        peer,
+        peer: peer.address,
+        packet_size_max: peer.listener.packet_size_max,
         clean_start: connect.clean_start,
         session_is_persistent: expiry > 0,
     });
@@ -298,7 +300,7 @@ fn assemble(
             assigned_client_id: assigned,
             session_expiry: (expiry != connect.session_expiry).then_some(expiry),
             receive_maximum: limits.receive_maximum,
-            packet_size_max: u32::try_from(limits.packet_size_max).unwrap_or(u32::MAX),
+            packet_size_max: u32::try_from(peer.listener.packet_size_max).unwrap_or(u32::MAX),
             topic_alias_max: limits.topic_alias_max,
             keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
         }),

@@ -1,7 +1,7 @@
 //! The MQTT broker: 3.1.1 and 5.0 on one port.
 //!
-//! Knows nothing of devices, readings or SQL. A socket is accepted (`listener`), becomes a connection
-//! (`handshake`, `connection`), whose packets (`codec`) are authorised, offered to the tap and routed
+//! Knows nothing of devices, readings or SQL. A socket is accepted (`listener`), decrypted and
+//! unwrapped (`transport`, `websocket`), becomes a connection (`handshake`, `connection`), whose packets (`codec`) are authorised, offered to the tap and routed
 //! (`hooks`, `resolver`, `router`) to the sessions of those who subscribed. The tap decides when a
 //! message is routed and acknowledged: that is how an acknowledgement can mean *stored*.
 
@@ -28,6 +28,8 @@ mod session;
 mod shared;
 pub mod subscriptions;
 pub mod topic;
+mod transport;
+mod websocket;
 mod will;
 
 pub use broker::{Broker, Hooks, Publisher};
@@ -41,3 +43,4 @@ pub use packet::{ClientId, PacketId, QoS, RetainHandling, SubscriptionOptions, V
 pub use publication::{Publication, UnixMicros};
 pub use reason::ReasonCode;
 pub use resolver::Resolver;
+pub use transport::{ListenerSettings, Transport};

@@ -10,6 +10,7 @@
 
 mod architecture;
 mod broker;
+mod certificates;
 mod command_line;
 mod crash;
 mod devices;
@@ -19,4 +20,5 @@ mod ingest;
 mod openapi;
 mod sources;
 mod store_failure;
+mod transports;
 mod wire;
