@@ -115,7 +115,7 @@ impl App {
         let broker = Broker::new(
             &publisher,
             Hooks {
-                authorizer: Arc::new(Gatekeeper),
+                authorizer: Arc::new(Gatekeeper::new(&settings.access, clock.clone())),
                 tap: tap.clone(),
                 observer: Arc::new(observer),
             },

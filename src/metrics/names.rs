@@ -47,6 +47,9 @@ metrics! {
     MQTT_SESSIONS = "brooklet_mqtt_sessions", "Sessions, those of absent clients included.", gauge;
     MQTT_RETAINED_MESSAGES = "brooklet_mqtt_retained_messages", "Retained messages.", gauge;
     MQTT_RETAINED_BYTES = "brooklet_mqtt_retained_bytes", "Topics, properties and payloads of retained messages.", gauge;
+    ACCESS_FAILURES = "brooklet_access_failures_total", "MQTT logins with a wrong user name, password or certificate.", counter;
+    ACCESS_BANS = "brooklet_access_bans_total", "Pairs of address and user name that were refused for a while from then on.", counter;
+    ACCESS_THROTTLED = "brooklet_access_throttled_total", "MQTT logins refused unchecked, by reason: failures before, or too many connects.", counter;
     INGEST_MESSAGES = "brooklet_ingest_messages_total", "Messages on ingest topics, by route and outcome.", counter;
     INGEST_READINGS = "brooklet_ingest_readings_total", "Readings, by outcome and, for refused ones, reason.", counter;
     INGEST_REPAIRS = "brooklet_ingest_repairs_total", "Payloads with small damage that was mended, by kind.", counter;

@@ -8,6 +8,7 @@
     reason = "a test that fails is to panic; it stands outside the rooms"
 )]
 
+mod access;
 mod architecture;
 mod broker;
 mod certificates;
