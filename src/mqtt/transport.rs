@@ -89,11 +89,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
     #[error("TLS: {0}")]
-    Tls(#[from] io::Error),
+    Tls(io::Error),
     #[error("the subject of the client's certificate can't be read")]
     Subject,
     #[error("WebSocket: {0}")]
-    WebSocket(#[from] tokio_tungstenite::tungstenite::Error),
+    WebSocket(io::Error),
     #[error("it took too long")]
     Late,
 }
@@ -129,7 +129,7 @@ async fn upgrade(
     let (stream, certificate): Upgraded = match &listener.tls {
         None => (Box::new(socket), None),
         Some(tls) => {
-            let stream = tls.acceptor().accept(socket).await?;
+            let stream = tls.acceptor().accept(socket).await.map_err(HandshakeError::Tls)?;
             let certificate = subject(&stream)?;
             (Box::new(stream), certificate)
         }
@@ -137,7 +137,9 @@ async fn upgrade(
     Ok(match &listener.web_socket_path {
         None => (stream, certificate),
         Some(path) => {
-            let socket = WebSocket::accept(stream, path, listener.packet_size_max).await?;
+            let socket = WebSocket::accept(stream, path, listener.packet_size_max)
+                .await
+                .map_err(HandshakeError::WebSocket)?;
             (Box::new(socket), certificate)
         }
     })

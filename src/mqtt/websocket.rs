@@ -48,11 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Errors
     /// When there is no WebSocket afterwards; what could be answered has been.
-    pub(super) async fn accept(
-        stream: S,
-        path: &str,
-        packet_size_max: usize,
-    ) -> Result<Self, Error> {
+    pub(super) async fn accept(stream: S, path: &str, packet_size_max: usize) -> io::Result<Self> {
         let size_max = packet_size_max.saturating_add(SLACK);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -62,7 +58,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             .max_frame_size(Some(size_max));
         #[expect(clippy::result_large_err, reason = "the type is the callback's")]
         let answer = |request: &Request, response: Response| answer(request, response, path);
-        let messages = accept_hdr_async_with_config(stream, answer, Some(config)).await?;
+        let messages =
+            accept_hdr_async_with_config(stream, answer, Some(config)).await.map_err(as_io)?;
         Ok(Self { messages, incoming: Bytes::new() })
     }
 

@@ -40,7 +40,7 @@ const WORD_ONLY_IN: &[(&str, &[&str])] = &[
     ("poem_openapi", &["api", "app"]),
     ("rumqttd", &["mqtt/codec"]),
     ("tokio_rustls", &["tls", "mqtt/transport"]),
-    ("tokio_tungstenite", &["mqtt/websocket", "mqtt/transport"]),
+    ("tokio_tungstenite", &["mqtt/websocket"]),
     ("x509_cert", &["tls"]),
     ("argon2", &["access", "config/access"]),
 ];
