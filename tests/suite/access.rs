@@ -101,6 +101,30 @@ async fn users_do_what_they_may() {
 }
 
 #[tokio::test]
+#[ignore = "deliveries are not asked for yet"]
+async fn who_subscribes_to_more_gets_what_is_allowed() {
+    let brooklet = Brooklet::with(&[
+        ("ACCESS__USERS", &users(&[("ann", "a", ""), ("boss", "b", ", allow = [\"both:#\"]")])),
+        ("ACCESS__RULES", "[{ user = \"*\", allow = [\"subscribe:open/#\"] }]"),
+    ])
+    .await;
+    let mut boss = logged_in(&brooklet, "bosss", "boss", "b").await;
+    let id = boss.next_id();
+    for topic in ["secret/kept", "open/kept"] {
+        boss.send(&boss.publish_packet(0x33, topic, id, b"retained")).await;
+        assert_eq!(boss.ack().await.reason & 0x80, 0);
+    }
+    let mut ann = logged_in(&brooklet, "anns", "ann", "a").await;
+    assert_eq!(ann.subscribe("#", 0).await, 0);
+    assert_eq!(ann.message().await.1, "open/kept");
+    for topic in ["secret/now", "open/now"] {
+        boss.publish(topic, "1").await;
+    }
+    assert_eq!(ann.message().await.1, "open/now");
+    assert!(ann.is_quiet().await);
+}
+
+#[tokio::test]
 async fn a_client_id_that_stands_for_a_level_has_to_be_one() {
     let rules = "[{ anonymous = true, allow = [\"both:devices/{client}/#\"] }]";
     let brooklet = Brooklet::with(&[("ACCESS__RULES", rules)]).await;
