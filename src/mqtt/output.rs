@@ -111,3 +111,56 @@ impl Output {
         self.tail.advance(written.min(self.tail.len()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Takes everything and passes it on only when it is flushed, at the second attempt.
+    #[derive(Default)]
+    struct Buffered {
+        held: usize,
+        passed: usize,
+        attempts: usize,
+    }
+
+    impl AsyncWrite for Buffered {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.held += bytes.len();
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.attempts += 1;
+            if self.attempts < 2 {
+                return Poll::Pending;
+            }
+            self.passed += std::mem::take(&mut self.held);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_flush_that_did_not_end_is_taken_up_again() {
+        let (mut stream, mut output) = (Buffered::default(), Output::default());
+        let sent = metrics::Counter::noop();
+        let mut context = Context::from_waker(Waker::noop());
+        output.buffer().extend_from_slice(b"PINGRESP");
+        assert!(output.poll_flush(&mut stream, &mut context, &sent).is_pending());
+        assert!(output.is_empty() && stream.passed == 0);
+        assert!(output.poll_flush(&mut stream, &mut context, &sent).is_ready());
+        assert_eq!(stream.passed, 8);
+        assert!(output.poll_flush(&mut stream, &mut context, &sent).is_ready());
+        assert_eq!(stream.attempts, 2);
+    }
+}
