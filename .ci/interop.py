@@ -1,6 +1,8 @@
 """Runs the built binary and uses it with clients and tools that are not ours: mosquitto_pub and
-mosquitto_sub, paho-mqtt, promtool, openapi-spec-validator, schemathesis, the shell and Python
-examples. Ends with a count of what passed."""
+mosquitto_sub, paho-mqtt, MQTT.js, promtool, openapi-spec-validator, schemathesis, the shell and Python
+examples. Ends with a count of what passed.
+
+    interop.py BINARY FOLDER_OF_PYTHON_TOOLS FOLDER_OF_NODE_MODULES"""
 
 import json
 import os
@@ -19,12 +21,16 @@ from paho.mqtt.properties import Properties
 
 BINARY = pathlib.Path(sys.argv[1]).resolve()
 TOOLS = pathlib.Path(sys.argv[2])
+NODE_MODULES = pathlib.Path(sys.argv[3])
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PATIENCE = 20
 
 
 class Brooklet:
-    """The binary on free ports, in a folder of its own."""
+    """The binary on free ports, in a folder of its own; `settings` makes further variables of it."""
+
+    def __init__(self, settings=lambda _folder: {}):
+        self.settings = settings
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp()
@@ -34,17 +40,18 @@ class Brooklet:
             "BROOKLET__HTTP__LISTEN": '["127.0.0.1:0"]',
             "BROOKLET__LOG__FORMAT": "json",
             "BROOKLET__LOG__HTTP_ACCESS": "false",
-        }
+        } | self.settings(pathlib.Path(self.folder))
         self.process = subprocess.Popen(
             [BINARY], cwd=self.folder, env=environment, stderr=subprocess.PIPE, text=True
         )
-        self.log, ports = [], {}
-        while len(ports) < 2:
+        self.log, self.ports, line = [], {}, {}
+        while line.get("message") != "Brooklet is ready":
             line = json.loads(self.process.stderr.readline())
             self.log.append(line)
             if line.get("message") == "listening":
-                ports[line["protocol"]] = int(line["address"].rsplit(":", 1)[1])
-        self.mqtt, self.http = ports["mqtt"], f"http://127.0.0.1:{ports['http']}"
+                name = line.get("transport", line["protocol"])
+                self.ports[name] = int(line["address"].rsplit(":", 1)[1])
+        self.mqtt, self.http = self.ports["tcp"], f"http://127.0.0.1:{self.ports['http']}"
         threading.Thread(target=self.read_log, daemon=True).start()
         return self
 
@@ -167,6 +174,77 @@ def paho_session_and_properties(brooklet):
     assert 0 < got.MessageExpiryInterval <= 60, got
 
 
+def encrypted(folder):
+    """Every transport, one user, nobody anonymous."""
+    certificate, key = folder / "server.pem", folder / "server.key"
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+        "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        "-keyout", key, "-out", certificate)
+    files = f'certificate = "{certificate}", key = "{key}"'
+    listeners = [f'{{ address = "127.0.0.1:0", transport = "{transport}"{more} }}'
+                 for transport, more in (("tls", ", " + files), ("ws", ""), ("wss", ", " + files))]
+    password = run(BINARY, "hash-password", input="secret\n").strip()
+    return {
+        "BROOKLET__MQTT__LISTENERS": f"[{', '.join(listeners)}]",
+        "BROOKLET__MQTT__ALLOW_ANONYMOUS": "false",
+        "BROOKLET__ACCESS__USERS": f'[{{ name = "ann", password = "{password}" }}]',
+    }
+
+
+def transports(_brooklet):
+    with Brooklet(encrypted) as brooklet:
+        authority = f"{brooklet.folder}/server.pem"
+        mosquitto_over_tls(brooklet, authority)
+        for name in ("ws", "wss"):
+            paho_over_web_socket(brooklet, name, authority)
+            run("node", ROOT / ".ci/mqttjs.cjs", f"{name}://localhost:{brooklet.ports[name]}/mqtt",
+                authority, "ann", "secret", env=os.environ | {"NODE_PATH": str(NODE_MODULES)})
+
+
+def mosquitto_over_tls(brooklet, authority):
+    for version, device in (("mqttv311", "tls3"), ("mqttv5", "tls5")):
+        common = ["-h", "localhost", "-p", str(brooklet.ports["tls"]), "--cafile", authority, "-V", version]
+        login = ["-u", "ann", "-P", "secret"]
+        topic = f"devices/{device}/data"
+        publish = ["-t", topic, "-q", "1", "-m", '{"value": 1}']
+        run("mosquitto_pub", *common, *login, *publish, "-r")
+        heard = run("mosquitto_sub", *common, *login, "-t", topic, "-C", "1", "-W", str(PATIENCE))
+        assert heard == '{"value": 1}\n', heard
+        for wrong in (["-u", "ann", "-P", "guessed"], []):
+            refused = subprocess.run(["mosquitto_pub", *common, *wrong, *publish],
+                                     capture_output=True, timeout=PATIENCE)
+            assert refused.returncode != 0, refused
+
+
+def paho_over_web_socket(brooklet, name, authority):
+    for device, protocol in (("3", mqtt.MQTTv311), ("5", mqtt.MQTTv5)):
+        received, ready, done = [], threading.Event(), threading.Event()
+        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=f"paho-{name}{device}",
+                             protocol=protocol, transport="websockets")
+        client.ws_set_options(path="/mqtt")
+        client.username_pw_set("ann", "secret")
+        if name == "wss":
+            client.tls_set(ca_certs=authority)
+        client.on_subscribe = lambda *_: ready.set()
+
+        def on_message(_client, _data, message):
+            received.append((message.qos, len(message.payload)))
+            if len(received) == 3:
+                done.set()
+
+        client.on_message = on_message
+        client.connect("localhost", brooklet.ports[name])
+        client.loop_start()
+        client.subscribe("paho/ws", qos=2)
+        assert ready.wait(PATIENCE), (name, device)
+        for qos, size in ((0, 1), (1, 1000), (2, 200_000)):
+            client.publish("paho/ws", bytes(size), qos).wait_for_publish(PATIENCE)
+        assert done.wait(PATIENCE), received
+        assert sorted(received) == [(0, 1), (1, 1000), (2, 200_000)], received
+        client.disconnect()
+        client.loop_stop()
+
+
 def examples(brooklet):
     environment = os.environ | {"MQTT_PORT": str(brooklet.mqtt), "HTTP": brooklet.http}
     told = run("sh", ROOT / "examples/devices.sh", env=environment)
@@ -200,7 +278,7 @@ def schemathesis(brooklet):
         raise
 
 
-CHECKS = [mosquitto_clients, paho, paho_session_and_properties, examples, prometheus,
+CHECKS = [mosquitto_clients, paho, paho_session_and_properties, transports, examples, prometheus,
           openapi_document, schemathesis]
 
 

@@ -1,13 +1,17 @@
 //! The command line: what was asked for, and mistakes told in one sentence.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{BufRead, IsTerminal, Read},
+    path::PathBuf,
+    process::ExitCode,
+};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    api,
+    access, api,
     app::{App, AppError, logging},
     clock::Clock,
     config::{self, Settings},
@@ -41,6 +45,8 @@ enum Command {
     Openapi,
     /// Bring the database's schema up to date, and exit
     Migrate,
+    /// Print the hash of a password, for access.users; it is asked for, or read from standard input
+    HashPassword,
 }
 
 #[derive(Debug, Subcommand)]
@@ -53,6 +59,8 @@ enum ConfigCommand {
 
 /// A mistake of the operator's: told without a backtrace.
 const EXIT_USAGE: u8 = 2;
+/// What a CONNECT has room for.
+const PASSWORD_BYTES_MAX: u64 = 65_535;
 
 /// Does what the command line asks for.
 pub fn run() -> ExitCode {
@@ -69,8 +77,10 @@ pub fn run() -> ExitCode {
 
 fn execute(arguments: Arguments) -> anyhow::Result<()> {
     let command = arguments.command.unwrap_or(Command::Serve);
-    if let Command::Openapi = command {
-        return print(&api::document());
+    match command {
+        Command::Openapi => return print(&api::document()),
+        Command::HashPassword => return hash_password(),
+        _ => {}
     }
     let settings = settings(arguments.config)?;
     match command {
@@ -80,7 +90,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
             print(&toml::to_string(&settings.masked()).context("can't print the configuration")?)
         }
         Command::Migrate => migrate(&settings),
-        Command::Openapi => Ok(()),
+        Command::Openapi | Command::HashPassword => Ok(()),
     }
 }
 
@@ -93,6 +103,52 @@ fn settings(file: Option<PathBuf>) -> anyhow::Result<Settings> {
 fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write;
     std::io::stdout().write_all(text.as_bytes()).context("can't write to standard output")
+}
+
+fn hash_password() -> anyhow::Result<()> {
+    let password = if std::io::stdin().is_terminal() {
+        let password = ask("Password: ")?;
+        if ask("Again: ")? != password {
+            bail!("the two are not the same");
+        }
+        password
+    } else {
+        let mut text = Vec::new();
+        let mut input = std::io::stdin().take(PASSWORD_BYTES_MAX + 1);
+        input.read_to_end(&mut text).context("can't read standard input")?;
+        without_line_end(text)
+    };
+    match password.len() as u64 {
+        0 => bail!("the password is empty"),
+        1..=PASSWORD_BYTES_MAX => {}
+        _ => bail!("a password in MQTT has at most {PASSWORD_BYTES_MAX} bytes"),
+    }
+    let hash = access::hash_password(&password).context("can't hash the password")?;
+    print(&format!("{hash}\n"))
+}
+
+/// Reads a line from the terminal without showing it.
+fn ask(prompt: &str) -> anyhow::Result<Vec<u8>> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let input = std::io::stdin();
+    let shown = tcgetattr(&input).context("can't hide the password")?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    eprint!("{prompt}");
+    tcsetattr(&input, OptionalActions::Flush, &hidden).context("can't hide the password")?;
+    let mut line = Vec::new();
+    let read = input.lock().read_until(b'\n', &mut line);
+    tcsetattr(&input, OptionalActions::Flush, &shown).context("can't show what is typed again")?;
+    eprintln!();
+    read.context("can't read the password")?;
+    Ok(without_line_end(line))
+}
+
+fn without_line_end(mut text: Vec<u8>) -> Vec<u8> {
+    for end in [b'\n', b'\r'] {
+        text.pop_if(|last| *last == end);
+    }
+    text
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -126,21 +182,25 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
 async fn serve_until_signal(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("can't wait for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("can't wait for signals")?;
     let database = settings.database_path().map_err(AppError::Settings)?;
     let app = App::build(settings, Clock::system()).await?;
     let devices = app.device_count();
     let running = app.start().context("can't start")?;
-    for address in &running.addresses().mqtt {
-        tracing::info!(protocol = "mqtt", %address, "listening");
+    for (transport, address) in &running.addresses().mqtt {
+        tracing::info!(protocol = "mqtt", transport = transport.label(), %address, "listening");
     }
     for address in &running.addresses().http {
         tracing::info!(protocol = "http", %address, docs = %format!("http://{address}/docs"), "listening");
     }
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, database = %database.display(), devices, "Brooklet is ready");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => running.reload().await,
+        }
     }
     tracing::info!("stopping; a second signal exits at once");
     tokio::select! {

@@ -2,11 +2,15 @@
 //!
 //! Every mistake is one sentence that says where it is and what would be right. Read once, at start.
 
+mod access;
 mod layers;
+mod listeners;
 mod quantity;
 mod settings;
 
+pub use access::{Access, Action, CertificateUser, Permission, Rule, User};
 pub use layers::{ConfigError, DEFAULTS, load};
+pub use listeners::{Asked, MqttListener, Network, Transport};
 pub use quantity::{Bytes, Period};
 pub use settings::{
     Anonymous, ApiKey, Database, DeviceKind, Devices, Dispatch, Form, Http, Ingest, Kind, Log,

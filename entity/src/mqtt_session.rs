@@ -8,6 +8,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i64,
     pub client_id: String,
+    pub user_name: Option<String>,
     pub expiry: i64,
     pub expires_at: Option<i64>,
     pub sent_to: i64,

@@ -39,6 +39,7 @@ fn session() -> TableCreateStatement {
         .table("mqtt_session")
         .col(big_key("id"))
         .col(string_len("client_id", 256))
+        .col(string_len_null("user_name", 256))
         .col(big_integer("expiry"))
         .col(big_integer_null("expires_at"))
         .col(big_integer("sent_to"))

@@ -18,12 +18,13 @@ use crate::{
     access::{ApiKeys, Gatekeeper},
     api::{self, Api},
     clock::Clock,
-    config::Settings,
+    config::{self, Settings},
     ingest::{self, Committer, Parts},
     metrics::Exporter,
-    mqtt::{Broker, Hooks, Listener, Publisher},
+    mqtt::{Broker, Hooks, Listener, Publisher, Transport},
     registry::Registry,
     store::{Store, StoreError},
+    tls::{self, TlsServer},
 };
 
 /// From the order to stop to the exit.
@@ -52,6 +53,7 @@ pub struct App {
     maintenance: Maintenance,
     api: Api,
     mqtt: Vec<Listener>,
+    certificates: Vec<Arc<TlsServer>>,
     http: Vec<TcpListener>,
     settings: Settings,
 }
@@ -63,13 +65,14 @@ pub struct Running {
     store: Store,
     committer: Arc<Committer>,
     broker: Arc<Broker>,
+    certificates: Vec<Arc<TlsServer>>,
     addresses: Addresses,
 }
 
 /// Where the process can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Addresses {
-    pub mqtt: Vec<SocketAddr>,
+    pub mqtt: Vec<(Transport, SocketAddr)>,
     pub http: Vec<SocketAddr>,
 }
 
@@ -110,7 +113,7 @@ impl App {
             clock: clock.clone(),
         };
         let hooks = Hooks {
-            authorizer: Arc::new(Gatekeeper::new(wiring::mqtt_is_open(&settings.mqtt))),
+            authorizer: Arc::new(Gatekeeper::new(&settings.access, clock.clone())),
             tap: tap.clone(),
             observer: Arc::new(observer),
             store: tap.clone(),
@@ -118,7 +121,12 @@ impl App {
         let broker = Broker::new(&publisher, hooks);
         broker.restore(store.broker_state().await?);
         broker.sweep().await;
-        let (mqtt, http) = bind_all(&settings, &broker).await?;
+
+        let (mqtt, certificates) = listeners(&settings.mqtt, &broker).await?;
+        let mut http = Vec::new();
+        for address in &settings.http.listen {
+            http.push(bind("http.listen", *address).await?);
+        }
         let maintenance = Maintenance {
             registry: registry.clone(),
             broker: broker.clone(),
@@ -142,7 +150,7 @@ impl App {
             request_timeout: settings.http.request_timeout.0,
             logs_requests: settings.log.http_access,
         };
-        Ok(Self { store, committer, broker, maintenance, api, mqtt, http, settings })
+        Ok(Self { store, committer, broker, maintenance, api, mqtt, certificates, http, settings })
     }
 
     pub fn device_count(&self) -> usize {
@@ -157,7 +165,7 @@ impl App {
         let mut addresses = Addresses::default();
         let (mut listeners, mut tasks) = (Tasks::default(), Tasks::default());
         for listener in self.mqtt {
-            addresses.mqtt.push(listener.address()?);
+            addresses.mqtt.push((listener.transport(), listener.address()?));
             listeners.spawn("mqtt listener", listener.run(listeners.stop_token(), GOODBYE_TIME));
         }
         let acceptor = api::Acceptor::new(self.http, &self.settings.http)?;
@@ -172,6 +180,7 @@ impl App {
             store: self.store,
             committer: self.committer,
             broker: self.broker,
+            certificates: self.certificates,
             addresses,
         })
     }
@@ -180,6 +189,18 @@ impl App {
 impl Running {
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// Reads the certificates of all listeners again; connections stay. Files that can't be used
+    /// change nothing and are told in the log.
+    pub async fn reload(&self) {
+        let certificates = self.certificates.clone();
+        let listeners = certificates.len();
+        match tokio::task::spawn_blocking(move || tls::reload(&certificates)).await {
+            Ok(Ok(())) => tracing::info!(listeners, "certificates read again"),
+            Ok(Err(error)) => tracing::error!(%error, "the certificates stay as they were"),
+            Err(error) => tracing::error!(%error, "the certificates stay as they were"),
+        }
     }
 
     /// Ends everything in order, within [`STOP_TIME`].
@@ -203,19 +224,24 @@ impl Running {
     }
 }
 
-async fn bind_all(
-    settings: &Settings,
+/// Every MQTT listener, bound, and what of them SIGHUP reads again.
+async fn listeners(
+    settings: &config::Mqtt,
     broker: &Arc<Broker>,
-) -> Result<(Vec<Listener>, Vec<TcpListener>), AppError> {
-    let mut mqtt = Vec::new();
-    for address in &settings.mqtt.listen {
-        mqtt.push(Listener::new(bind("mqtt.listen", *address).await?, broker.clone()));
+) -> Result<(Vec<Listener>, Vec<Arc<TlsServer>>), AppError> {
+    let (mut listeners, mut certificates) = (Vec::new(), Vec::new());
+    for address in &settings.listen {
+        let socket = bind("mqtt.listen", *address).await?;
+        listeners.push(Listener::new(socket, broker.clone(), wiring::plain_listener(settings)));
     }
-    let mut http = Vec::new();
-    for address in &settings.http.listen {
-        http.push(bind("http.listen", *address).await?);
+    for listener in &settings.listeners {
+        let socket = bind("mqtt.listeners", listener.address).await?;
+        let terms = wiring::listener(settings, listener)
+            .map_err(|error| AppError::Settings(format!("mqtt.listeners: {error}")))?;
+        certificates.extend(terms.tls.clone());
+        listeners.push(Listener::new(socket, broker.clone(), terms));
     }
-    Ok((mqtt, http))
+    Ok((listeners, certificates))
 }
 
 async fn bind(room: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {

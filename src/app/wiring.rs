@@ -13,6 +13,7 @@ use crate::{
     routes::{InvalidRoute, MessageKind, PayloadForm, RouteTable, RouteTemplate},
     store::{QuarantineLimits, StoreSettings},
     telemetry::{DeviceKey, Timestamp},
+    tls::{TlsError, TlsServer},
 };
 
 pub(super) fn mqtt_limits(settings: &config::Mqtt) -> mqtt::Limits {
@@ -109,9 +110,36 @@ pub(super) fn routes(settings: &[config::Route]) -> Result<RouteTable, InvalidRo
     RouteTable::new(templates.collect::<Result<_, _>>()?)
 }
 
-/// Whether MQTT clients without credentials are let in; the configuration has been checked.
-pub(super) fn mqtt_is_open(settings: &config::Mqtt) -> bool {
-    settings.allow_anonymous != Anonymous::No
+/// What each listener of `mqtt.listen` goes by.
+pub(super) fn plain_listener(settings: &config::Mqtt) -> mqtt::ListenerSettings {
+    mqtt::ListenerSettings {
+        tls: None,
+        web_socket_path: None,
+        allow_from: Vec::new(),
+        connections_max: settings.max_connections,
+        packet_size_max: settings.max_packet_size.as_usize(),
+        allow_anonymous: settings.is_open(),
+    }
+}
+
+/// What one of `mqtt.listeners` goes by.
+///
+/// # Errors
+/// When its certificate, key or authorities can't be used.
+pub(super) fn listener(
+    settings: &config::Mqtt,
+    listener: &config::MqttListener,
+) -> Result<mqtt::ListenerSettings, TlsError> {
+    let tls = listener.tls_files().map(TlsServer::load).transpose()?;
+    let packet_size_max = listener.max_packet_size.unwrap_or(settings.max_packet_size);
+    Ok(mqtt::ListenerSettings {
+        tls: tls.map(Arc::new),
+        web_socket_path: listener.web_socket_path().map(str::to_owned),
+        allow_from: listener.allow_from.iter().map(|network| network.0).collect(),
+        connections_max: listener.max_connections.unwrap_or(settings.max_connections),
+        packet_size_max: packet_size_max.as_usize(),
+        allow_anonymous: settings.listener_is_open(listener),
+    })
 }
 
 /// Whether `/api` is open without a key.

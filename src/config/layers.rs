@@ -128,12 +128,24 @@ impl Source<'_> {
         };
         let mut table = table.get_ref();
         let mut offset = None;
-        for key in path.split('.') {
-            let Some((found, value)) = table.iter().find(|(k, _)| k.get_ref().as_ref() == key)
+        'keys: for key in path.split('.') {
+            let (name, places) = key.split_once('[').unwrap_or((key, ""));
+            let Some((found, value)) = table.iter().find(|(k, _)| k.get_ref().as_ref() == name)
             else {
                 break;
             };
             offset = Some(found.span().start);
+            let mut value = value;
+            for at in places.split_terminator(']') {
+                let at = at.trim_start_matches('[').parse().ok();
+                let items = value.get_ref().as_array();
+                let Some(item) = items.zip(at).and_then(|(items, at): (_, usize)| items.get(at))
+                else {
+                    break 'keys;
+                };
+                offset = Some(item.span().start);
+                value = item;
+            }
             match value.get_ref().as_table() {
                 Some(inner) => table = inner,
                 None => break,
@@ -154,11 +166,7 @@ impl Source<'_> {
 /// What types alone can't say.
 fn check(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
     let (mqtt, http) = (&settings.mqtt, &settings.http);
-    if mqtt.allow_anonymous != Anonymous::Yes && !is_loopback(&mqtt.listen) {
-        let what = "mqtt.listen can be reached from other machines, and clients have no \
-                    credentials yet: write mqtt.allow_anonymous = true if anybody may connect";
-        return Err(source.wrong("mqtt.listen", what));
-    }
+    check_mqtt(settings, source)?;
     if http.allow_anonymous != Anonymous::Yes
         && http.api_keys.is_empty()
         && !is_loopback(&http.listen)
@@ -186,6 +194,28 @@ fn check(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
     ];
     if let Some((path, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
         return Err(source.wrong(path, format!("{path} must be at least 1")));
+    }
+    Ok(())
+}
+
+fn check_mqtt(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
+    let (mqtt, access) = (&settings.mqtt, &settings.access);
+    if mqtt.allow_anonymous != Anonymous::Yes
+        && access.users.is_empty()
+        && !is_loopback(&mqtt.listen)
+    {
+        let what = "mqtt.listen can be reached from other machines, and nobody has credentials: \
+                    add [[access.users]], or write mqtt.allow_anonymous = true if anybody may \
+                    connect";
+        return Err(source.wrong("mqtt.listen", what));
+    }
+    if let Some((key, what)) = access.mistake() {
+        return Err(source.wrong(&format!("access.{key}"), what));
+    }
+    for (at, listener) in mqtt.listeners.iter().enumerate() {
+        if let Some((key, what)) = listener.mistake(mqtt, access) {
+            return Err(source.wrong(&format!("mqtt.listeners[{at}].{key}"), what));
+        }
     }
     Ok(())
 }

@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::quantity::{Bytes, Period};
+use super::{
+    access::Access,
+    listeners::MqttListener,
+    quantity::{Bytes, Period},
+};
 
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
@@ -27,6 +31,7 @@ section! {
     Settings {
         data_dir: std::path::PathBuf,
         mqtt: Mqtt,
+        access: Access,
         http: Http,
         database: Database,
         log: Log,
@@ -64,6 +69,8 @@ section! {
         max_bytes_per_second: Bytes,
         stall_timeout: Period,
         sys_interval: Period,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        listeners: Vec<MqttListener>,
     }
 }
 
@@ -206,12 +213,17 @@ impl From<Anonymous> for AnonymousWord {
     }
 }
 
+const MASK: &str = "********";
+
 impl Settings {
     /// The same with secrets made unreadable.
     #[must_use]
     pub fn masked(mut self) -> Self {
         for key in &mut self.http.api_keys {
-            key.key = "********".to_owned();
+            key.key = MASK.to_owned();
+        }
+        for user in &mut self.access.users {
+            user.password = MASK.to_owned();
         }
         self
     }

@@ -35,6 +35,8 @@ metrics! {
     MQTT_CONNECTIONS = "brooklet_mqtt_connections", "Clients connected, by protocol version.", gauge;
     MQTT_CONNECTS = "brooklet_mqtt_connects_total", "Accepted CONNECTs, by protocol version.", counter;
     MQTT_REFUSED = "brooklet_mqtt_connects_refused_total", "Connections that did not get past CONNECT, by reason.", counter;
+    MQTT_HANDSHAKES_FAILED = "brooklet_mqtt_handshakes_failed_total", "TLS and WebSocket handshakes that failed or took too long, by transport of the listener.", counter;
+    MQTT_TURNED_AWAY = "brooklet_mqtt_connections_turned_away_total", "Connections closed when they were accepted, by reason.", counter;
     MQTT_DISCONNECTS = "brooklet_mqtt_disconnects_total", "Connections ended, by reason.", counter;
     MQTT_SOCKETS = "brooklet_mqtt_sockets_opened_total", "Connections opened to MQTT listeners, whatever came of them.", counter;
     MQTT_PACKETS_RECEIVED = "brooklet_mqtt_packets_received_total", "MQTT packets of all kinds received after CONNECT.", counter;
@@ -53,6 +55,9 @@ metrics! {
     MQTT_RETAINED_BYTES = "brooklet_mqtt_retained_bytes", "Topics, properties and payloads of retained messages.", gauge;
     MQTT_QUEUED_MESSAGES = "brooklet_mqtt_queued_messages", "Messages that wait in stored sessions; counted once a minute.", gauge;
     MQTT_QUEUED_BYTES = "brooklet_mqtt_queued_bytes", "What all sessions' queues hold.", gauge;
+    ACCESS_FAILURES = "brooklet_access_failures_total", "MQTT logins with a wrong user name, password or certificate.", counter;
+    ACCESS_BANS = "brooklet_access_bans_total", "Pairs of address and user name that were refused for a while from then on.", counter;
+    ACCESS_THROTTLED = "brooklet_access_throttled_total", "MQTT logins refused unchecked, by reason: failures before, or too many connects.", counter;
     INGEST_MESSAGES = "brooklet_ingest_messages_total", "Messages on ingest topics, by route and outcome.", counter;
     INGEST_READINGS = "brooklet_ingest_readings_total", "Readings, by outcome and, for refused ones, reason.", counter;
     INGEST_REPAIRS = "brooklet_ingest_repairs_total", "Payloads with small damage that was mended, by kind.", counter;

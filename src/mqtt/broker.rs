@@ -16,11 +16,11 @@ use parking_lot::Mutex;
 
 use super::{
     counters::Counters,
-    hooks::{Authorizer, Client, Offer, PublishTap, SessionObserver, TappedMessage},
+    hooks::{Authorizer, Client, Identity, Offer, PublishTap, SessionObserver, TappedMessage},
     journal::{Change, Entry, SessionStore, Then},
     limits::Limits,
     link::Link,
-    packet::{ClientId, PublishProperties, QoS},
+    packet::{PublishProperties, QoS},
     publication::{Publication, UnixMicros},
     reason::ReasonCode,
     resolver::{Pending, Resolver},
@@ -156,6 +156,15 @@ impl Broker {
         self.is_stopping.load(Ordering::Acquire)
     }
 
+    /// Whether the client's session, where it has one, is for somebody of that identity to resume.
+    pub(crate) fn is_for(&self, client_id: &str, identity: &Identity) -> bool {
+        let sessions = self.sessions.lock();
+        let is_theirs = |session: &Arc<Session>| {
+            session.owner == Identity::default() || session.owner == *identity
+        };
+        sessions.get(client_id).is_none_or(is_theirs)
+    }
+
     /// Whether a session of that client fits in beside those that are.
     pub(crate) fn has_room_for_session(&self, client_id: &str) -> bool {
         let sessions = self.sessions.lock();
@@ -166,12 +175,13 @@ impl Broker {
     /// anew. A connection that still serves the client is sent away (take-over, §3.1.4).
     pub(crate) fn attach(
         &self,
-        client_id: &ClientId,
+        client: &Client,
         link: &Arc<Link>,
         clean_start: bool,
         expiry: u32,
         will: Option<SessionWill>,
     ) -> Attached {
+        let (client_id, owner) = (&client.client_id, &client.identity);
         let mut changes = Vec::new();
         let mut wakes = Wakes::default();
         let mut sessions = self.sessions.lock();
@@ -201,7 +211,8 @@ impl Broker {
         let session_present = resumed.is_some();
         let session = resumed.unwrap_or_else(|| {
             let (key, budget) = (self.next_key(), self.router.budget.clone());
-            let session = Arc::new(Session::new(key, client_id.clone(), expiry > 0, budget));
+            let whose = (client_id.clone(), owner.clone());
+            let session = Arc::new(Session::new(key, whose, expiry > 0, budget));
             sessions.insert(&session);
             session
         });
@@ -209,7 +220,8 @@ impl Broker {
         if session_present && session.is_stored {
             changes.push(Change::UpdateSession { key, expiry, expires_at: None });
         } else if session.is_stored {
-            changes.push(Change::OpenSession { key, client_id: client_id.clone(), expiry });
+            let (client_id, owner) = (client_id.clone(), owner.clone());
+            changes.push(Change::OpenSession { key, client_id, owner, expiry });
         }
         let will = will.map(|will| SessionWill { session: key, ..will });
         if let Some(will) = &will {

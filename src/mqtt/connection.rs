@@ -121,6 +121,8 @@ pub(crate) struct Connection<S> {
     /// Topics by alias; bound: `topic_alias_max`.
     pub(super) aliases: Vec<Option<TopicName>>,
     pub(super) outgoing_aliases: OutgoingAliases,
+    /// Whether the client may receive a message is asked for each.
+    pub(super) filters_deliveries: bool,
     pace: Option<Box<Pace>>,
     /// The client has sent more than it may: nothing is read until then.
     paused_until: Option<Duration>,
@@ -143,6 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Self {
         let now = broker.clock.monotonic();
         let pace = Pace::new(broker.limits.inbound_rate, now);
+        let filters_deliveries = broker.hooks.authorizer.filters_deliveries(&client);
         let outgoing_aliases = OutgoingAliases::new(terms.topic_alias_max);
         let mut output = Output::default();
         output.buffer().extend_from_slice(&first_output);
@@ -167,6 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             last_topic: None,
             aliases: Vec::new(),
             outgoing_aliases,
+            filters_deliveries,
             pace,
             paused_until: None,
             packets_left: PACKETS_PER_TURN,
@@ -309,7 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && !self.wakes.is_congested
             && self.output.len() <= READ_UNTIL
         {
-            let size_max = self.broker.limits.packet_size_max;
+            let size_max = self.client.packet_size_max;
             let Some(frame) = next_frame(&mut self.read_buffer, size_max)? else {
                 break;
             };

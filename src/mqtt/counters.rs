@@ -11,6 +11,7 @@ use metrics::{Counter, Gauge, counter, gauge};
 use super::{
     packet::{QoS, Version},
     reason::ReasonCode,
+    transport::Transport,
 };
 use crate::metrics::names;
 
@@ -213,6 +214,16 @@ impl Counters {
     /// A CONNECT that was not accepted, or that never came.
     pub(crate) fn refused(&self, reason: ReasonCode) {
         counter!(names::MQTT_REFUSED, "reason" => reason.label()).increment(1);
+    }
+
+    /// A TLS or WebSocket handshake that did not end well.
+    pub(crate) fn handshake_failed(&self, transport: Transport) {
+        counter!(names::MQTT_HANDSHAKES_FAILED, "transport" => transport.label()).increment(1);
+    }
+
+    /// A connection that was closed as soon as it was accepted.
+    pub(crate) fn turned_away(&self, reason: &'static str) {
+        counter!(names::MQTT_TURNED_AWAY, "reason" => reason).increment(1);
     }
 
     pub(crate) fn received(&self, qos: QoS, payload: usize) {

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::oneshot,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     publication::Publication,
     reason::ReasonCode,
     topic::TopicName,
+    transport::Peer,
     will::SessionWill,
 };
 
@@ -45,13 +46,12 @@ struct Refusal {
 }
 
 /// Serves one socket from its first byte to its last.
-pub(crate) async fn serve<S>(broker: Arc<Broker>, stream: S, peer: SocketAddr)
+pub(super) async fn serve<S>(broker: &Arc<Broker>, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     broker.counters.sockets.increment(1);
-    let place = broker.enter();
-    let accepted = Box::pin(open(&broker, stream, peer, place.is_err())).await;
+    let accepted = Box::pin(open(broker, stream, peer)).await;
     if let Some((connection, will)) = accepted {
         if let Some(will) = will {
             Box::pin(broker.publish_will(will)).await;
@@ -63,30 +63,30 @@ where
 async fn open<S>(
     broker: &Arc<Broker>,
     mut stream: S,
-    peer: SocketAddr,
-    is_over_limit: bool,
+    peer: Peer,
 ) -> Option<(Connection<S>, Option<SessionWill>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut buffer = BytesMut::with_capacity(1024);
-    let read = read_connect(&mut stream, &mut buffer, broker.limits.packet_size_max);
-    let opened = match timeout(broker.limits.connect_timeout, read).await {
+    let address = peer.address;
+    let read = read_connect(&mut stream, &mut buffer, peer.listener.packet_size_max);
+    let opened = match timeout_at(peer.deadline, read).await {
         Err(_) => {
             broker.counters.refused(ReasonCode::KEEP_ALIVE_TIMEOUT);
-            tracing::debug!(%peer, "no CONNECT within the time allowed");
+            tracing::debug!(peer = %address, "no CONNECT within the time allowed");
             return None;
         }
         Ok(None) => return None,
         Ok(Some(Err(refusal))) => Err(refusal),
-        Ok(Some(Ok(connect))) => admit(broker, *connect, peer, is_over_limit).await,
+        Ok(Some(Ok(connect))) => admit(broker, *connect, peer).await,
     };
     match opened {
         Ok(admitted) => {
             let mut connack = BytesMut::with_capacity(64);
             write_connack(&mut connack, admitted.client.version, &admitted.connack);
             if connack.len() > admitted.terms.packet_size_max {
-                return turn_back(broker, admitted, peer).await;
+                return turn_back(broker, admitted, address).await;
             }
             broker.announce(&admitted.client, admitted.attached.session_present);
             let Attached { session, will, .. } = admitted.attached;
@@ -103,7 +103,7 @@ where
             if let Some(will) = refusal.will.take() {
                 broker.publish_will(will).await;
             }
-            refuse(broker, &mut stream, &refusal, peer).await;
+            refuse(broker, &mut stream, &refusal, address).await;
             None
         }
     }
@@ -222,8 +222,7 @@ struct Admitted {
 async fn admit(
     broker: &Arc<Broker>,
     mut connect: Connect,
-    peer: SocketAddr,
-    is_over_limit: bool,
+    mut peer: Peer,
 ) -> Result<Admitted, Refusal> {
     let version = connect.version;
     let packet_size_max = connect.packet_size_max.map_or(usize::MAX, |size| size as usize);
@@ -237,7 +236,7 @@ async fn admit(
     if broker.is_stopping() {
         return Err(refused(ReasonCode::SERVER_UNAVAILABLE, "the broker is stopping"));
     }
-    if is_over_limit {
+    if peer.is_over_limit {
         return Err(refused(
             ReasonCode::QUOTA_EXCEEDED,
             "the broker has its maximum of connections",
@@ -253,7 +252,9 @@ async fn admit(
         client_id: client_id.clone(),
         user_name: connect.user_name.take(),
         password: connect.password.take(),
-        peer,
+        peer: peer.address,
+        certificate: peer.certificate.take(),
+        allow_anonymous: peer.listener.allow_anonymous,
     };
     let identity = broker.hooks.authorizer.connect(attempt).await;
     let identity = identity.map_err(|reason| refused(reason, "not let in"))?;
@@ -263,11 +264,15 @@ async fn admit(
             refused(ReasonCode::TOPIC_NAME_INVALID, "the will's topic is not a legal topic name")
         })?),
     };
+    if !broker.is_for(&client_id, &identity) {
+        let text = "the session of this client id is another user's";
+        return Err(refused(ReasonCode::NOT_AUTHORIZED, text));
+    }
     if !broker.has_room_for_session(&client_id) {
         return Err(refused(ReasonCode::QUOTA_EXCEEDED, "the broker has its maximum of sessions"));
     }
-    let mut admitted = assemble(broker, connect, client_id, identity, will_topic, peer);
-    if let Err(will) = save(broker, &mut admitted).await {
+    let mut admitted = assemble(broker, connect, client_id, identity, will_topic, &peer);
+    if let Err(will) = save(broker, &mut admitted, peer.deadline).await {
         let text = "the session could not be stored";
         return Err(Refusal { will, ..refused(ReasonCode::SERVER_UNAVAILABLE, text) });
     }
@@ -276,7 +281,11 @@ async fn admit(
 
 /// Waits until the session is on disk, where it is to be. `Err`: it is not in time, and the client
 /// has to go; the will of the connection that it took over.
-async fn save(broker: &Broker, admitted: &mut Admitted) -> Result<(), Option<SessionWill>> {
+async fn save(
+    broker: &Broker,
+    admitted: &mut Admitted,
+    deadline: Instant,
+) -> Result<(), Option<SessionWill>> {
     let attached = &mut admitted.attached;
     if attached.changes.is_empty() {
         return Ok(());
@@ -287,7 +296,7 @@ async fn save(broker: &Broker, admitted: &mut Admitted) -> Result<(), Option<Ses
         broker.offer(entry).await;
         saved.await.is_ok()
     };
-    if timeout(broker.limits.connect_timeout, waiting).await == Ok(true) {
+    if timeout_at(deadline, waiting).await == Ok(true) {
         return Ok(());
     }
     broker.detach(&attached.session, admitted.client.connection, true);
@@ -315,7 +324,7 @@ fn assemble(
     client_id: ClientId,
     identity: Identity,
     will_topic: Option<TopicName>,
-    peer: SocketAddr,
+    peer: &Peer,
 ) -> Admitted {
     let limits = &broker.limits;
     let version = connect.version;
@@ -335,7 +344,8 @@ fn assemble(
         client_id: client_id.clone(),
         identity,
         version,
-        peer,
+        peer: peer.address,
+        packet_size_max: peer.listener.packet_size_max,
         clean_start: connect.clean_start,
         session_is_persistent: expiry > 0,
     });
@@ -355,7 +365,7 @@ fn assemble(
             due_at: None,
         }
     });
-    let attached = broker.attach(&client_id, &link, connect.clean_start, expiry, will);
+    let attached = broker.attach(&client, &link, connect.clean_start, expiry, will);
     let assigned = connect.client_id.is_empty().then_some(client_id);
     let connack = ConnAck {
         reason: ReasonCode::SUCCESS,
@@ -364,7 +374,7 @@ fn assemble(
             assigned_client_id: assigned,
             session_expiry: (expiry != connect.session_expiry).then_some(expiry),
             receive_maximum: limits.receive_maximum,
-            packet_size_max: u32::try_from(limits.packet_size_max).unwrap_or(u32::MAX),
+            packet_size_max: u32::try_from(peer.listener.packet_size_max).unwrap_or(u32::MAX),
             topic_alias_max: limits.topic_alias_max,
             keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
         }),

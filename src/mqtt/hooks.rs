@@ -18,6 +18,7 @@ use super::{
     reason::ReasonCode,
     resolver::Resolver,
 };
+use crate::tls::CertificateSubject;
 
 /// A login before it is believed.
 #[derive(Debug, Clone)]
@@ -26,6 +27,10 @@ pub struct ConnectAttempt {
     pub user_name: Option<String>,
     pub password: Option<Bytes>,
     pub peer: SocketAddr,
+    /// Of the client's certificate, verified against the listener's authorities.
+    pub certificate: Option<CertificateSubject>,
+    /// Whether the listener lets in clients without credentials.
+    pub allow_anonymous: bool,
 }
 
 /// Who a connection turned out to be. `None` is anonymous; never taken from the client id.
@@ -41,6 +46,8 @@ pub struct Client {
     pub identity: Identity,
     pub version: Version,
     pub peer: SocketAddr,
+    /// Bytes of the largest packet that its listener takes.
+    pub packet_size_max: usize,
     /// The client began anew: packet ids of earlier connections mean nothing.
     pub clean_start: bool,
     /// The session outlives the connection, so a packet id means something after a reconnect.
@@ -52,7 +59,16 @@ pub trait Authorizer: Send + Sync {
     /// `Err`: `BAD_USER_NAME_OR_PASSWORD`, `NOT_AUTHORIZED` or another CONNACK reason.
     fn connect(&self, attempt: ConnectAttempt) -> BoxFuture<'_, Result<Identity, ReasonCode>>;
     fn may_publish(&self, client: &Client, topic: &str) -> bool;
+    /// Whether a subscription is granted. `filter` is without the `$share/NAME/` of a shared one.
+    /// One that matches topics that the client may not receive can be granted all the same, where
+    /// [`Self::filters_deliveries`] says so.
     fn may_subscribe(&self, client: &Client, filter: &str) -> bool;
+    /// Whether [`Self::may_receive`] is to be asked for each delivery to this client; constant for a
+    /// connection.
+    fn filters_deliveries(&self, client: &Client) -> bool;
+    /// Whether a message on `topic` may be delivered to the client, whichever of its subscriptions
+    /// it matches.
+    fn may_receive(&self, client: &Client, topic: &str) -> bool;
 }
 
 /// What became of a message that the tap took.

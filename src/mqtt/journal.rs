@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
+    hooks::{Identity, Outcome},
     link::Link,
     packet::{ClientId, PacketId, QoS, SubscriptionOptions},
     plan::Plan,
@@ -29,7 +30,6 @@ use super::{
     topic::{TopicFilter, TopicName},
     will::SessionWill,
 };
-use crate::mqtt::hooks::Outcome;
 
 /// Names a session in the store; never used again.
 pub type SessionKey = u64;
@@ -40,6 +40,7 @@ pub enum Change {
     OpenSession {
         key: SessionKey,
         client_id: ClientId,
+        owner: Identity,
         expiry: u32,
     },
     /// Its client came back or went: the seconds that it is kept, and until when if the client is

@@ -8,11 +8,14 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinError, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{broker::Broker, handshake};
+use super::{
+    broker::Broker,
+    transport::{self, ListenerSettings, Peer, Transport},
+};
 
 /// Pause after a failed accept: the cause (no descriptors) passes when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -20,13 +23,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Listener {
     socket: TcpListener,
     broker: Arc<Broker>,
-    /// Bound: `connections_max`, and as many again while they are being refused.
+    settings: Arc<ListenerSettings>,
+    /// Bound: the listener's `connections_max`, and as many again while they are being refused.
     connections: JoinSet<()>,
 }
 
 impl Listener {
-    pub fn new(socket: TcpListener, broker: Arc<Broker>) -> Self {
-        Self { socket, broker, connections: JoinSet::new() }
+    pub fn new(socket: TcpListener, broker: Arc<Broker>, settings: ListenerSettings) -> Self {
+        let settings = Arc::new(settings);
+        Self { socket, broker, settings, connections: JoinSet::new() }
+    }
+
+    pub fn transport(&self) -> Transport {
+        self.settings.transport()
     }
 
     /// # Errors
@@ -64,18 +73,39 @@ impl Listener {
 
     async fn on_accept(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
         match accepted {
-            Ok((stream, peer)) => {
-                let is_crowd = self.connections.len() >= 2 * self.broker.limits.connections_max;
-                if is_crowd || stream.set_nodelay(true).is_err() {
-                    return;
-                }
-                self.connections.spawn(handshake::serve(self.broker.clone(), stream, peer));
-            }
+            Ok((stream, address)) => self.take_in(stream, address),
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+
+    /// Everything that may take time happens in the connection's own task.
+    fn take_in(&mut self, stream: TcpStream, address: SocketAddr) {
+        if !self.settings.admits(address) {
+            self.broker.counters.turned_away("address");
+            tracing::debug!(peer = %address, "not among those who may connect here");
+            return;
+        }
+        while let Some(ended) = self.connections.try_join_next() {
+            seen(ended);
+        }
+        let (open, max) = (self.connections.len(), self.settings.connections_max);
+        if open >= max.saturating_mul(2) {
+            return self.broker.counters.turned_away("crowd");
+        }
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let peer = Peer {
+            address,
+            certificate: None,
+            listener: self.settings.clone(),
+            deadline: Instant::now() + self.broker.limits.connect_timeout,
+            is_over_limit: open >= max,
+        };
+        self.connections.spawn(transport::serve(self.broker.clone(), stream, peer));
     }
 }
 

@@ -1,10 +1,11 @@
 //! The MQTT broker: 3.1.1 and 5.0 on one port.
 //!
-//! Knows nothing of devices, readings or SQL. A socket is accepted (`listener`), becomes a connection
-//! (`handshake`, `connection`), whose packets (`codec`) are authorised, offered to the tap and routed
-//! (`hooks`, `resolver`, `router`) to the sessions of those who subscribed. The tap decides when a
-//! message is routed and acknowledged: that is how an acknowledgement can mean *stored*. What the
-//! broker itself must not forget goes to the store in the same way (`journal`, `plan`, `saved`).
+//! Knows nothing of devices, readings or SQL. A socket is accepted (`listener`), decrypted and
+//! unwrapped (`transport`, `websocket`), becomes a connection (`handshake`, `connection`), whose
+//! packets (`codec`) are authorised, offered to the tap and routed (`hooks`, `resolver`, `router`) to
+//! the sessions of those who subscribed. The tap decides when a message is routed and acknowledged:
+//! that is how an acknowledgement can mean *stored*. What the broker itself must not forget goes to
+//! the store in the same way (`journal`, `plan`, `saved`).
 
 mod broker;
 mod codec;
@@ -39,7 +40,9 @@ mod subscribing;
 pub mod subscriptions;
 mod sys;
 pub mod topic;
+mod transport;
 mod upkeep;
+mod websocket;
 mod will;
 
 pub use broker::{Broker, Hooks, Publisher};
@@ -61,4 +64,5 @@ pub use resolver::Resolver;
 pub use saved::{SavedDelivery, SavedReplay, SavedSession, SavedState, SavedSubscription};
 pub use shared::SharedDispatch;
 pub use sys::SystemTopics;
+pub use transport::{ListenerSettings, Transport};
 pub use will::SessionWill;

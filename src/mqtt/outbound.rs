@@ -80,9 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while self.output.len() < HIGH_WATER {
             match state.next(self.terms.window) {
                 Next::Send(delivery) => {
-                    let is_late = delivery.publication.seconds_left(now) == Some(0);
-                    if is_late {
-                        self.broker.counters.dropped.expired.increment(1);
+                    if !self.is_wanted(&delivery, now) {
                         state.inflight.give_up(&delivery);
                         continue;
                     }
@@ -100,7 +98,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 }
                 Next::Resume(Resumed::Publish(id, delivery)) => {
-                    if !self.write_publish(&delivery, Some(id), true, now) {
+                    let may_go = self.may_receive(&delivery);
+                    if !may_go || !self.write_publish(&delivery, Some(id), true, now) {
                         state.inflight.remove(id);
                     }
                 }
@@ -115,6 +114,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         false
+    }
+
+    /// Whether a message is still of use to the client, and its to have.
+    fn is_wanted(&self, delivery: &Delivery, now: UnixMicros) -> bool {
+        if delivery.publication.seconds_left(now) == Some(0) {
+            self.broker.counters.dropped.expired.increment(1);
+            return false;
+        }
+        self.may_receive(delivery)
+    }
+
+    fn may_receive(&self, delivery: &Delivery) -> bool {
+        let topic = delivery.publication.topic.as_str();
+        let may = !self.filters_deliveries
+            || self.broker.hooks.authorizer.may_receive(&self.client, topic);
+        if !may {
+            self.broker.counters.dropped.not_authorized.increment(1);
+        }
+        may
     }
 
     /// Takes the next part of the retained messages that the client is owed. `true` when it is queued.

@@ -28,6 +28,8 @@ pub(crate) struct Output {
     tail: BytesMut,
     /// Packets written since the last flush.
     packets: u64,
+    /// Something written may still be held by the stream: TLS and WebSocket have buffers.
+    is_unflushed: bool,
 }
 
 impl Output {
@@ -72,7 +74,7 @@ impl Output {
         context: &mut Context<'_>,
         counters: &Counters,
     ) -> Poll<io::Result<()>> {
-        if self.is_empty() {
+        if self.is_empty() && !self.is_unflushed {
             return Poll::Ready(Ok(()));
         }
         counters.packets_sent.increment(std::mem::take(&mut self.packets));
@@ -91,11 +93,14 @@ impl Output {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             counters.bytes_sent.increment(written as u64);
+            self.is_unflushed = true;
             self.advance(written);
         }
         self.tail = BytesMut::new();
         self.chunks = VecDeque::new();
-        Pin::new(stream).poll_flush(context)
+        ready!(Pin::new(stream).poll_flush(context))?;
+        self.is_unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -110,5 +115,58 @@ impl Output {
             self.chunks.pop_front();
         }
         self.tail.advance(written.min(self.tail.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Takes everything and passes it on only when it is flushed, at the second attempt.
+    #[derive(Default)]
+    struct Buffered {
+        held: usize,
+        passed: usize,
+        attempts: usize,
+    }
+
+    impl AsyncWrite for Buffered {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.held += bytes.len();
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.attempts += 1;
+            if self.attempts < 2 {
+                return Poll::Pending;
+            }
+            self.passed += std::mem::take(&mut self.held);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_flush_that_did_not_end_is_taken_up_again() {
+        let (mut stream, mut output) = (Buffered::default(), Output::default());
+        let counters = Counters::default();
+        let mut context = Context::from_waker(Waker::noop());
+        output.buffer().extend_from_slice(b"PINGRESP");
+        assert!(output.poll_flush(&mut stream, &mut context, &counters).is_pending());
+        assert!(output.is_empty() && stream.passed == 0);
+        assert!(output.poll_flush(&mut stream, &mut context, &counters).is_ready());
+        assert_eq!(stream.passed, 8);
+        assert!(output.poll_flush(&mut stream, &mut context, &counters).is_ready());
+        assert_eq!(stream.attempts, 2);
     }
 }

@@ -49,6 +49,7 @@ reason_codes! {
     QUOTA_EXCEEDED = 0x97, "quota_exceeded";
     ADMINISTRATIVE_ACTION = 0x98, "administrative_action";
     PAYLOAD_FORMAT_INVALID = 0x99, "payload_format_invalid";
+    CONNECTION_RATE_EXCEEDED = 0x9F, "connection_rate_exceeded";
 }
 
 impl ReasonCode {

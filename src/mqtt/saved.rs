@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     broker::Broker,
+    hooks::Identity,
     inflight::Stage,
     journal::{Change, DeliveryFacts, StoredDelivery, StoredMessage},
     packet::{ClientId, PacketId, SubscriptionOptions},
@@ -38,6 +39,7 @@ pub struct SavedState {
 pub struct SavedSession {
     pub key: u64,
     pub client_id: ClientId,
+    pub owner: Identity,
     pub expiry: u32,
     /// `None` while the client was connected.
     pub expires_at: Option<UnixMicros>,
@@ -120,7 +122,7 @@ impl Broker {
             will.due_at = Some(after(will.delay));
         }
         let budget = self.router.budget.clone();
-        let session = Arc::new(Session::new(key, saved.client_id, true, budget));
+        let session = Arc::new(Session::new(key, (saved.client_id, saved.owner), true, budget));
         {
             let mut state = session.lock();
             (state.expiry, state.expires_at, state.will) = (expiry, expires_at, will);

@@ -16,6 +16,7 @@ use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
+    hooks::Identity,
     inflight::{Inflight, Resumed, Stage},
     limits::Limits,
     link::Link,
@@ -93,6 +94,8 @@ pub(crate) struct Session {
     /// Tells sessions apart, in the store too; never 0.
     pub(crate) key: u64,
     pub(crate) client_id: ClientId,
+    /// Who may resume or end it; an anonymous one's session anybody may.
+    pub(crate) owner: Identity,
     /// The session outlives its connection and the process.
     pub(crate) is_stored: bool,
     state: Mutex<SessionState>,
@@ -141,8 +144,13 @@ pub(crate) struct Reserved {
 }
 
 impl Session {
-    pub(crate) fn new(key: u64, client_id: ClientId, is_stored: bool, budget: Arc<Budget>) -> Self {
-        Self { key, client_id, is_stored, state: Mutex::new(SessionState::new(budget)) }
+    pub(crate) fn new(
+        key: u64,
+        (client_id, owner): (ClientId, Identity),
+        is_stored: bool,
+        budget: Arc<Budget>,
+    ) -> Self {
+        Self { key, client_id, owner, is_stored, state: Mutex::new(SessionState::new(budget)) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {

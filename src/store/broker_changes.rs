@@ -23,9 +23,10 @@ impl Transaction<'_> {
     /// As for [`super::Writer::transaction`].
     pub fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
         match change {
-            Change::OpenSession { key, client_id, expiry } => self.run(
-                "INSERT INTO mqtt_session (id, client_id, expiry, sent_to) VALUES (?1, ?2, ?3, 0)",
-                params![number(*key), &**client_id, expiry],
+            Change::OpenSession { key, client_id, owner, expiry } => self.run(
+                "INSERT INTO mqtt_session (id, client_id, user_name, expiry, sent_to) \
+                 VALUES (?1, ?2, ?3, ?4, 0)",
+                params![number(*key), &**client_id, owner.0.as_deref(), expiry],
             ),
             Change::UpdateSession { key, expiry, expires_at } => self.run(
                 "UPDATE mqtt_session SET expiry = ?2, expires_at = ?3 WHERE id = ?1",

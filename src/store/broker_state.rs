@@ -129,6 +129,7 @@ fn session(row: entity::mqtt_session::Model) -> SavedSession {
     SavedSession {
         key: row.id.unsigned_abs(),
         client_id: row.client_id.into(),
+        owner: Identity(row.user_name.map(Into::into)),
         expiry: seconds(row.expiry),
         expires_at: row.expires_at,
         sent_to: row.sent_to.unsigned_abs(),
@@ -186,6 +187,7 @@ fn will(row: entity::mqtt_will::Model) -> Option<SessionWill> {
         identity: Identity(row.user_name.map(Into::into)),
         version: Version::V5,
         peer: std::net::SocketAddr::from(([0, 0, 0, 0], 0)),
+        packet_size_max: 0,
         clean_start: true,
         session_is_persistent: false,
     };

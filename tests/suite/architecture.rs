@@ -27,6 +27,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("config", 1),
     ("metrics", 1),
     ("clock", 1),
+    ("tls", 0),
 ];
 
 /// A word, and where alone it may stand (path prefixes below `src/`).
@@ -38,6 +39,10 @@ const WORD_ONLY_IN: &[(&str, &[&str])] = &[
     ("poem", &["api", "app"]),
     ("poem_openapi", &["api", "app"]),
     ("rumqttd", &["mqtt/codec"]),
+    ("tokio_rustls", &["tls", "mqtt/transport"]),
+    ("tokio_tungstenite", &["mqtt/websocket"]),
+    ("x509_cert", &["tls"]),
+    ("argon2", &["access", "config/access"]),
 ];
 
 /// Files that must stay pure, and the words that would make them otherwise.

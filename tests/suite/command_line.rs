@@ -1,6 +1,11 @@
 //! What an operator types, and what is said to mistakes.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Output};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    process::{Output, Stdio},
+};
 
 use tempfile::TempDir;
 
@@ -70,13 +75,69 @@ fn a_newer_database_is_left_alone() {
 
 #[test]
 fn secrets_are_masked() {
+    let hash = brooklet::access::hash_password(b"x").unwrap();
     let folder = TempDir::new().unwrap();
     let output = command(folder.path())
         .env("BROOKLET__HTTP__API_KEYS", r#"[{ name = "k", key = "a-secret-of-ours" }]"#)
+        .env("BROOKLET__ACCESS__USERS", format!("[{{ name = \"u\", password = \"{hash}\" }}]"))
         .args(["config", "print"])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
-    assert!(text.contains("********") && !text.contains("a-secret-of-ours"), "{text}");
+    assert_eq!(text.matches("********").count(), 2, "{text}");
+    assert!(!text.contains("a-secret-of-ours") && !text.contains("$argon2id$"), "{text}");
+}
+
+#[test]
+fn a_password_becomes_a_hash() {
+    let folder = TempDir::new().unwrap();
+    // A configuration that is wrong does not matter here.
+    fs::write(folder.path().join("broker.toml"), "wrong").unwrap();
+    let hash = |input: &[u8]| {
+        let mut child = command(folder.path())
+            .arg("hash-password")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let (with, without) = (hash(b"secret\n"), hash(b"secret"));
+    for output in [&with, &without] {
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        assert!(text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
+        let hash = argon2::PasswordHash::new(text.trim_end()).unwrap();
+        let argon2 = argon2::Argon2::default();
+        argon2::PasswordVerifier::verify_password(&argon2, b"secret", &hash).unwrap();
+    }
+    assert_ne!(with.stdout, without.stdout, "each has its own salt");
+    assert_eq!(told(&hash(b"\n")), (Some(2), "brooklet: the password is empty".to_owned()));
+}
+
+#[test]
+fn a_key_that_does_not_belong_to_the_certificate_is_said() {
+    let authority = crate::certificates::Authority::new();
+    authority.renew("other");
+    let folder = TempDir::new().unwrap();
+    let (certificate, key) = (authority.path("server.pem"), authority.path("other.key"));
+    let text = format!(
+        "[[mqtt.listeners]]\naddress = \"127.0.0.1:0\"\ntransport = \"tls\"\n\
+         certificate = {certificate:?}\nkey = {key:?}\n"
+    );
+    let check = |text: &str| {
+        fs::write(folder.path().join("broker.toml"), text).unwrap();
+        told(&command(folder.path()).args(["config", "check"]).output().unwrap())
+    };
+    let expected = format!(
+        "brooklet: broker.toml line 5: can't use the key {}: it does not belong to the certificate {}",
+        key.display(),
+        certificate.display()
+    );
+    assert_eq!(check(&text), (Some(2), expected));
+    assert_eq!(check(&text.replace("other.key", "server.key")).0, Some(0));
+    let (_, told) = check(&text.replace("other.key", "server.pem"));
+    assert!(told.ends_with("server.pem: it holds no private key in PEM form"), "{told}");
 }

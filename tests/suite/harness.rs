@@ -20,8 +20,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Brooklet {
     child: Option<Child>,
+    /// The first of `mqtt.listen`.
     pub(crate) mqtt: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// Every MQTT listener, by transport, in the order of the configuration.
+    listeners: Vec<(String, SocketAddr)>,
     /// Lines of the log so far.
     log: Arc<Mutex<Vec<Value>>>,
     folder: Arc<TempDir>,
@@ -58,26 +61,28 @@ impl Brooklet {
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
-                if value["message"] == "listening" {
+                if value["message"] == "listening" || value["message"] == "Brooklet is ready" {
                     let _ = sender.blocking_send(value.clone());
                 }
                 lines.lock().unwrap().push(value);
             }
         });
-        let (mut mqtt, mut http) = (None, None);
-        while mqtt.is_none() || http.is_none() {
+        let (mut listeners, mut http) = (Vec::new(), None);
+        loop {
             let line = tokio::time::timeout(PATIENCE, ready.recv()).await;
             let Ok(Some(line)) = line else { panic!("did not start: {:?}", log.lock().unwrap()) };
-            let address = line["address"].as_str().unwrap().parse().unwrap();
-            match line["protocol"].as_str() {
-                Some("mqtt") => mqtt = Some(address),
-                _ => http = Some(address),
+            let Some(address) = line["address"].as_str() else { break };
+            let address = address.parse().unwrap();
+            match line["transport"].as_str() {
+                Some(transport) => listeners.push((transport.to_owned(), address)),
+                None => http = Some(address),
             }
         }
         Self {
             child: Some(child),
-            mqtt: mqtt.unwrap(),
+            mqtt: listeners[0].1,
             http: http.unwrap(),
+            listeners,
             log,
             folder,
             variables,
@@ -88,6 +93,36 @@ impl Brooklet {
     /// The test provokes errors in the log.
     pub(crate) fn may_log_errors(&mut self) {
         self.may_log_errors = true;
+    }
+
+    /// The first listener of `mqtt.listeners` with this transport.
+    pub(crate) fn listener(&self, transport: &str) -> SocketAddr {
+        let mut further = self.listeners.iter().skip(1);
+        further.find(|(name, _)| name == transport).unwrap().1
+    }
+
+    /// Waits for a line of the log.
+    pub(crate) async fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(line) = self.log.lock().unwrap().iter().find(|line| wanted(line)) {
+                return line.clone();
+            }
+            assert!(Instant::now() < deadline, "{:?}", self.log.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The value of a line of `/metrics`, such as `name{label="value"}`; 0 where it is not there.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let response = self.request(Method::GET, "/metrics", None).await;
+        let mut lines = response.text.lines();
+        lines.find_map(|line| line.strip_prefix(series)?.trim().parse().ok()).unwrap_or_default()
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        signal(self.pid(), rustix::process::Signal::HUP);
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -121,7 +156,7 @@ impl Brooklet {
     /// SIGTERM; asserts that it ends by itself, in time, with 0.
     pub(crate) async fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        signal(child.id());
+        signal(child.id(), rustix::process::Signal::TERM);
         let status = tokio::task::spawn_blocking(move || wait(&mut child)).await.unwrap();
         assert_eq!(status, Some(0), "{:?}", self.log.lock().unwrap());
         self.assert_clean_log();
@@ -222,7 +257,7 @@ impl Drop for Brooklet {
             let _ = child.wait();
             return;
         }
-        signal(child.id());
+        signal(child.id(), rustix::process::Signal::TERM);
         let status = wait(&mut child);
         assert_eq!(status, Some(0), "the stop: {:?}", self.log.lock().unwrap());
         self.assert_clean_log();
@@ -254,9 +289,9 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
 }
 
-fn signal(pid: u32) {
+fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 fn wait(child: &mut Child) -> Option<i32> {

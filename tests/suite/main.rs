@@ -8,8 +8,10 @@
     reason = "a test that fails is to panic; it stands outside the rooms"
 )]
 
+mod access;
 mod architecture;
 mod broker;
+mod certificates;
 mod command_line;
 mod conformance;
 mod crash;
@@ -22,4 +24,5 @@ mod openapi;
 mod sessions;
 mod sources;
 mod store_failure;
+mod transports;
 mod wire;

@@ -3,13 +3,18 @@
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::TcpStream,
     time::timeout,
 };
 
+/// Whatever MQTT is spoken over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: BufReader<Box<dyn Stream>>,
     pub(crate) is_v5: bool,
     next_id: u16,
 }
@@ -75,11 +80,45 @@ pub(crate) fn connect(
     packet(0x10, &body)
 }
 
+/// A CONNECT with a clean start that logs in. `None`: without that field.
+pub(crate) fn login(
+    level: u8,
+    client_id: &str,
+    user: Option<&str>,
+    password: Option<&str>,
+) -> Vec<u8> {
+    let flags = 2 | u8::from(user.is_some()) << 7 | u8::from(password.is_some()) << 6;
+    let mut body = text("MQTT");
+    body.extend([level, flags, 0, 60]);
+    if level == 5 {
+        body.push(0);
+    }
+    for field in [Some(client_id), user, password].into_iter().flatten() {
+        body.extend(text(field));
+    }
+    packet(0x10, &body)
+}
+
 impl Client {
     pub(crate) async fn raw(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, is_v5: true, next_id: 1 }
+        Self::over(stream)
+    }
+
+    /// Over a stream that is open already.
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: BufReader::new(Box::new(stream)), is_v5: true, next_id: 1 }
+    }
+
+    /// Sends a CONNECT and gives the CONNACK's return or reason code; `None`: closed without one.
+    pub(crate) async fn log_in(&mut self, connect: &[u8]) -> Option<u8> {
+        if !self.try_send(connect).await {
+            return None;
+        }
+        let connack = self.packet().await?;
+        assert_eq!(connack.first, 0x20);
+        Some(connack.body[1])
     }
 
     pub(crate) async fn v5(address: SocketAddr, client_id: &str) -> Self {
@@ -104,7 +143,7 @@ impl Client {
     pub(crate) async fn try_open(address: SocketAddr, connect: Vec<u8>) -> Option<(Self, Packet)> {
         let stream = TcpStream::connect(address).await.ok()?;
         stream.set_nodelay(true).ok()?;
-        let mut client = Self { stream, is_v5: true, next_id: 1 };
+        let mut client = Self::over(stream);
         client.try_send(&connect).await.then_some(())?;
         let connack = client.packet().await?;
         assert_eq!((connack.first, connack.body[1]), (0x20, 0), "{connack:?}");
@@ -113,11 +152,12 @@ impl Client {
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     /// `false` when the connection is gone.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).await.is_ok()
+        self.stream.write_all(bytes).await.is_ok() && self.stream.flush().await.is_ok()
     }
 
     /// The next packet; `None` when the broker has closed the connection.
@@ -262,7 +302,6 @@ impl Client {
 
     /// Nothing is read for a moment while `work` goes on elsewhere.
     pub(crate) async fn quiet_for(&mut self, time: Duration) -> bool {
-        let mut byte = [0];
-        timeout(time, self.stream.peek(&mut byte)).await.is_err()
+        timeout(time, self.stream.fill_buf()).await.is_err()
     }
 }

@@ -245,6 +245,7 @@ fn return_code(reason: ReasonCode) -> ConnectReturnCode {
         ReasonCode::TOPIC_NAME_INVALID => C::TopicNameInvalid,
         ReasonCode::PACKET_TOO_LARGE => C::PacketTooLarge,
         ReasonCode::QUOTA_EXCEEDED => C::QuotaExceeded,
+        ReasonCode::CONNECTION_RATE_EXCEEDED => C::ConnectionRateExceeded,
         ReasonCode::PAYLOAD_FORMAT_INVALID => C::PayloadFormatInvalid,
         _ => C::UnspecifiedError,
     }

@@ -1,0 +1,239 @@
+//! MQTT listeners beyond `mqtt.listen`: transport, certificates, who may connect.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    access::{Access, CertificateUser},
+    quantity::Bytes,
+    settings::{Anonymous, Mqtt, is_loopback},
+};
+use crate::tls::{ClientCertificates, TlsFiles, TlsServer};
+
+const DEFAULT_PATH: &str = "/mqtt";
+
+/// One of `mqtt.listeners`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MqttListener {
+    pub address: SocketAddr,
+    pub transport: Transport,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificates: Option<Asked>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_anonymous: Option<Anonymous>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_packet_size: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_from: Vec<Network>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    Tcp,
+    Tls,
+    Ws,
+    Wss,
+}
+
+/// Whether clients are asked for a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Asked {
+    None,
+    Optional,
+    Required,
+}
+
+/// Addresses, such as `192.168.0.0/16`, or one alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network(pub IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let network = IpNet::from_str(&text).ok();
+        network
+            .or_else(|| IpAddr::from_str(&text).ok().map(IpNet::from))
+            .map(|network| Self(network.trunc()))
+            .ok_or_else(|| {
+                format!("{text:?} is no network; expected one such as \"192.168.0.0/16\"")
+            })
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.0.to_string()
+    }
+}
+
+impl Transport {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    fn is_web_socket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl Mqtt {
+    /// Whether clients without credentials may use `mqtt.listen`.
+    pub fn is_open(&self) -> bool {
+        self.opens(self.allow_anonymous, is_loopback(&self.listen))
+    }
+
+    /// Whether clients without credentials may use one of `mqtt.listeners`.
+    pub fn listener_is_open(&self, listener: &MqttListener) -> bool {
+        let is_local = listener.address.ip().is_loopback() && is_loopback(&self.listen);
+        self.opens(listener.allow_anonymous.unwrap_or(self.allow_anonymous), is_local)
+    }
+
+    fn opens(&self, anonymous: Anonymous, is_local: bool) -> bool {
+        match anonymous {
+            Anonymous::Loopback => is_local,
+            Anonymous::Yes => true,
+            Anonymous::No => false,
+        }
+    }
+}
+
+impl MqttListener {
+    /// What its TLS needs; `None` where it has none. The configuration has been checked.
+    pub fn tls_files(&self) -> Option<TlsFiles> {
+        let (certificate, key) = self.certificate.clone().zip(self.key.clone())?;
+        let clients = match (self.client_certificates, self.client_ca.clone()) {
+            (Some(Asked::Optional), Some(ca)) => ClientCertificates::Optional(ca),
+            (Some(Asked::Required), Some(ca)) => ClientCertificates::Required(ca),
+            _ => ClientCertificates::None,
+        };
+        Some(TlsFiles { certificate, key, clients })
+    }
+
+    /// The path of its WebSocket; `None` where it has none.
+    pub fn web_socket_path(&self) -> Option<&str> {
+        let path = self.path.as_deref().unwrap_or(DEFAULT_PATH);
+        self.transport.is_web_socket().then_some(path)
+    }
+
+    /// The first mistake: the key it belongs to, relative to the listener, and what is wrong.
+    pub(super) fn mistake(&self, mqtt: &Mqtt, access: &Access) -> Option<(&'static str, String)> {
+        self.misplaced_key()
+            .or_else(|| self.incomplete_tls())
+            .or_else(|| self.out_of_range())
+            .or_else(|| self.too_open(mqtt, access))
+            .or_else(|| {
+                let error = TlsServer::load(self.tls_files()?).err()?;
+                Some((error.part.key(), error.to_string()))
+            })
+    }
+
+    fn misplaced_key(&self) -> Option<(&'static str, String)> {
+        let transport = self.transport;
+        let of_tls = [
+            ("certificate", self.certificate.is_some()),
+            ("key", self.key.is_some()),
+            ("client_ca", self.client_ca.is_some()),
+            ("client_certificates", self.client_certificates.is_some()),
+        ];
+        let given = of_tls.iter().find(|(_, is_given)| *is_given);
+        if let (false, Some((key, _))) = (transport.is_encrypted(), given) {
+            return Some((
+                key,
+                format!("{key} is for transport \"tls\" or \"wss\", not for \"{transport}\""),
+            ));
+        }
+        let has_path = self.path.is_some() && !transport.is_web_socket();
+        has_path.then(|| {
+            ("path", format!("path is for transport \"ws\" or \"wss\", not for \"{transport}\""))
+        })
+    }
+
+    fn incomplete_tls(&self) -> Option<(&'static str, String)> {
+        if !self.transport.is_encrypted() {
+            return None;
+        }
+        for (key, file) in [("certificate", &self.certificate), ("key", &self.key)] {
+            if file.is_none() {
+                let transport = self.transport;
+                let what = format!("transport \"{transport}\" needs {key}, the path of a PEM file");
+                return Some((key, what));
+            }
+        }
+        match (self.client_certificates, &self.client_ca) {
+            (Some(Asked::Optional | Asked::Required), None) => {
+                let what = "asking for client certificates needs client_ca, the path of a PEM \
+                            file with the authorities that they may come from";
+                Some(("client_certificates", what.to_owned()))
+            }
+            (None | Some(Asked::None), Some(_)) => {
+                let what = "client_ca needs client_certificates = \"optional\" or \"required\"";
+                Some(("client_ca", what.to_owned()))
+            }
+            _ => None,
+        }
+    }
+
+    fn out_of_range(&self) -> Option<(&'static str, String)> {
+        if self.path.as_ref().is_some_and(|path| !path.starts_with('/')) {
+            return Some(("path", "path begins with \"/\"".to_owned()));
+        }
+        if self.max_connections == Some(0) {
+            return Some(("max_connections", "max_connections must be at least 1".to_owned()));
+        }
+        None
+    }
+
+    fn too_open(&self, mqtt: &Mqtt, access: &Access) -> Option<(&'static str, String)> {
+        let is_meant = self.allow_anonymous.unwrap_or(mqtt.allow_anonymous) == Anonymous::Yes;
+        let asks = matches!(self.client_certificates, Some(Asked::Optional | Asked::Required));
+        let knows_certificates = asks && access.certificate_user == CertificateUser::Cn;
+        if self.address.ip().is_loopback()
+            || is_meant
+            || knows_certificates
+            || !access.users.is_empty()
+        {
+            return None;
+        }
+        let what = "this listener can be reached from other machines, and nobody has \
+                    credentials: add [[access.users]], or write allow_anonymous = true if \
+                    anybody may connect";
+        Some(("address", what.to_owned()))
+    }
+}
