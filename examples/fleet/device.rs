@@ -29,6 +29,9 @@ struct Device {
     n: usize,
     format: Format,
     topic: String,
+    /// The topic, but for the message's number.
+    template: String,
+    started: Instant,
     text: String,
     out: Vec<u8>,
     number: u64,
@@ -44,7 +47,7 @@ struct Device {
 pub(crate) async fn run(options: Arc<Options>, stats: Arc<Stats>, n: usize, started: Instant) {
     let format = options.format.of_device(n);
     let name = format!("{}{n}", options.prefix);
-    let topic = match &options.topic {
+    let template = match &options.topic {
         Some(template) => template.replace("{n}", &n.to_string()),
         None => format.topic(&name),
     };
@@ -57,13 +60,15 @@ pub(crate) async fn run(options: Arc<Options>, stats: Arc<Stats>, n: usize, star
         due: Instant::now() + offset,
         interval,
         format,
-        topic,
+        topic: template.clone(),
+        template,
         n,
         text: String::new(),
         out: Vec::new(),
         number: 0,
         next_id: 0,
         under_way: VecDeque::new(),
+        started,
         first_time: since_epoch.as_millis() as u64,
         options,
         stats,
@@ -71,6 +76,7 @@ pub(crate) async fn run(options: Arc<Options>, stats: Arc<Stats>, n: usize, star
     while !device.is_done() {
         let served = match device.format {
             Format::Esp32 => device.upload().await,
+            _ if device.options.churn => device.come_and_go(&name).await,
             _ => device.publish(&name).await,
         };
         match served {
@@ -91,15 +97,43 @@ impl Device {
     }
 
     async fn publish(&mut self, name: &str) -> io::Result<()> {
-        let before = Instant::now();
-        let opened = wire::connect(self.options.mqtt, self.options.version, name).await;
-        let mut stream = opened.inspect_err(|_| Stats::add(&self.stats.failed_connects, 1))?;
-        self.stats.connects.record(before.elapsed());
+        let mut stream = self.connect(name).await?;
         Stats::add(&self.stats.connected, 1);
         let served = self.converse(&mut stream).await;
         self.stats.connected.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         self.under_way.clear();
         served
+    }
+
+    async fn connect(&self, name: &str) -> io::Result<TcpStream> {
+        let before = Instant::now();
+        let opened = wire::connect(self.options.mqtt, self.options.version, name, false).await;
+        let stream = opened.inspect_err(|_| Stats::add(&self.stats.failed_connects, 1))?;
+        self.stats.connects.record(before.elapsed());
+        let since_start = self.started.elapsed().as_millis() as u64;
+        self.stats.last_connect_ms.fetch_max(since_start, std::sync::atomic::Ordering::Relaxed);
+        Ok(stream)
+    }
+
+    /// One visit: connects as somebody new, subscribes to a topic of its own, publishes to it.
+    async fn come_and_go(&mut self, name: &str) -> io::Result<()> {
+        let number = self.number;
+        let mut stream = self.connect(&format!("{name}-{number}")).await?;
+        self.out.clear();
+        self.write_message(Instant::now());
+        let message = std::mem::take(&mut self.out);
+        wire::subscribe(&mut self.out, self.options.version, &self.topic, 0);
+        self.out.extend(message);
+        stream.write_all(&self.out).await?;
+        self.out.clear();
+        self.under_way.clear();
+        let mut inbox = Inbox::default();
+        while inbox.next().is_none_or(|(first, _)| first >> 4 != 3) {
+            if !inbox.fill(&mut stream).await? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        stream.write_all(&[0xE0, 0]).await
     }
 
     async fn converse(&mut self, stream: &mut TcpStream) -> io::Result<()> {
@@ -176,6 +210,9 @@ impl Device {
             if strikes(self.options.faults.bad_json, self.n, self.number) {
                 self.text.insert(0, '}');
             }
+        }
+        if self.template.contains("{m}") {
+            self.topic = self.template.replace("{m}", &self.number.to_string());
         }
         self.number += 1;
         let (version, qos) = (self.options.version, self.options.qos);

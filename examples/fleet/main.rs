@@ -56,7 +56,8 @@ pub(crate) struct Options {
     /// What the devices speak
     #[arg(long, value_enum, default_value_t = Format::AiotFlat)]
     pub(crate) format: Format,
-    /// Publish to this topic instead, {n} being the device's number; for load outside ingest
+    /// Publish to this topic instead, {n} being the device's number, {m} the message's; for load
+    /// outside ingest
     #[arg(long)]
     pub(crate) topic: Option<String>,
     /// Payload length with --topic
@@ -84,6 +85,13 @@ pub(crate) struct Options {
     /// Only connect, and hold the connections for the duration
     #[arg(long)]
     pub(crate) connect_only: bool,
+    /// Subscribers keep their sessions when they go
+    #[arg(long)]
+    pub(crate) persistent: bool,
+    /// Each device comes and goes under a new client id, --messages times: it connects, subscribes,
+    /// publishes once
+    #[arg(long, requires = "topic")]
+    pub(crate) churn: bool,
     /// Prefix of device ids
     #[arg(long, default_value = "fleet")]
     pub(crate) prefix: String,
@@ -98,8 +106,8 @@ async fn main() -> std::io::Result<()> {
     let stats = Arc::new(Stats::default());
     let mut subscribers = JoinSet::new();
     for n in 0..options.subscribers {
-        let listening = subscriber::open(&options, n).await?;
-        subscribers.spawn(listening.run(stats.clone()));
+        let listening = subscriber::open(&options, n, stats.clone()).await?;
+        subscribers.spawn(listening.run());
     }
     let started = Instant::now();
     let mut devices = JoinSet::new();

@@ -1,7 +1,10 @@
 //! What has happened so far: counters, and latencies in log-linear buckets (6% wide).
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,10 @@ pub(crate) struct Stats {
     pub(crate) acks: Histogram,
     pub(crate) deliveries: Histogram,
     pub(crate) connects: Histogram,
+    /// When the last connection was accepted, in milliseconds after the start.
+    pub(crate) last_connect_ms: AtomicU64,
+    /// What each subscriber got, once it has ended.
+    pub(crate) of_each_subscriber: Mutex<Vec<u64>>,
 }
 
 pub(crate) struct Histogram(Box<[AtomicU64]>);
@@ -41,6 +48,10 @@ impl Histogram {
         if let Some(bucket) = self.0.get(exponent * STEPS + step) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn count(&self) -> u64 {
+        self.0.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
     /// Milliseconds below which `share` of the values lie.
@@ -85,6 +96,9 @@ impl Stats {
 
     pub(crate) fn summary(&self, seconds: f64) -> String {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let each = self.of_each_subscriber.lock().map(|each| each.clone()).unwrap_or_default();
+        let connects = self.connects.count();
+        let connecting = read(&self.last_connect_ms).max(1) as f64 / 1_000.0;
         let per_second = |count: u64| (count as f64 / seconds).round();
         let summary = json!({
             "seconds": (seconds * 100.0).round() / 100.0,
@@ -99,6 +113,9 @@ impl Stats {
             "sent_per_second": per_second(read(&self.sent)),
             "acked_per_second": per_second(read(&self.acked)),
             "delivered_per_second": per_second(read(&self.delivered)),
+            "delivered_to_the_least": each.iter().min(),
+            "connects": connects,
+            "connects_per_second": (connects as f64 / connecting).round(),
             "ack_ms": self.acks.json(),
             "delivery_ms": self.deliveries.json(),
             "connect_ms": self.connects.json(),

@@ -18,12 +18,15 @@ pub(crate) struct Subscriber {
     stream: TcpStream,
     inbox: Inbox,
     is_v5: bool,
+    delivered: u64,
+    stats: Arc<Stats>,
 }
 
 /// Connects, subscribes and waits until that is granted.
-pub(crate) async fn open(options: &Options, n: usize) -> io::Result<Subscriber> {
+pub(crate) async fn open(options: &Options, n: usize, stats: Arc<Stats>) -> io::Result<Subscriber> {
     let client_id = format!("{}-subscriber{n}", options.prefix);
-    let mut stream = wire::connect(options.mqtt, options.version, &client_id).await?;
+    let mut stream =
+        wire::connect(options.mqtt, options.version, &client_id, options.persistent).await?;
     let mut packet = Vec::new();
     wire::subscribe(&mut packet, options.version, &options.filter, options.subscribe_qos);
     stream.write_all(&packet).await?;
@@ -31,11 +34,20 @@ pub(crate) async fn open(options: &Options, n: usize) -> io::Result<Subscriber> 
     while inbox.next().is_none_or(|(first, _)| first != 0x90) {
         inbox.fill(&mut stream).await?;
     }
-    Ok(Subscriber { stream, inbox, is_v5: options.version == 5 })
+    Ok(Subscriber { stream, inbox, is_v5: options.version == 5, delivered: 0, stats })
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        if let Ok(mut each) = self.stats.of_each_subscriber.lock() {
+            each.push(self.delivered);
+        }
+    }
 }
 
 impl Subscriber {
-    pub(crate) async fn run(mut self, stats: Arc<Stats>) {
+    pub(crate) async fn run(mut self) {
+        let stats = self.stats.clone();
         let mut acks = Vec::new();
         while let Ok(true) = self.inbox.fill(&mut self.stream).await {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -54,6 +66,7 @@ impl Subscriber {
                 }
             }
             Stats::add(&stats.delivered, delivered);
+            self.delivered += delivered;
             if !acks.is_empty() && self.stream.write_all(&acks).await.is_err() {
                 return;
             }

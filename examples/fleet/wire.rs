@@ -20,19 +20,22 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-/// Connects and waits for the CONNACK.
+/// Connects and waits for the CONNACK. With `keeps` the session outlives the connection.
 pub(crate) async fn connect(
     address: SocketAddr,
     version: u8,
     client_id: &str,
+    keeps: bool,
 ) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let mut body = Vec::new();
     text(&mut body, "MQTT");
-    body.extend([if version == 5 { 5 } else { 4 }, 2, 0, 0]);
-    if version == 5 {
-        body.push(0);
+    body.extend([if version == 5 { 5 } else { 4 }, if keeps { 0 } else { 2 }, 0, 0]);
+    match (version, keeps) {
+        (5, true) => body.extend([5, 17, 0, 0, 14, 16]),
+        (5, false) => body.push(0),
+        _ => {}
     }
     text(&mut body, client_id);
     let mut packet = vec![0x10];

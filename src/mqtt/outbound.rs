@@ -36,6 +36,15 @@ enum Spelling {
     Alias(u16),
 }
 
+/// Why no more is encoded for the moment.
+enum Stop {
+    /// Nothing waits, or the socket has enough.
+    Done,
+    WindowFull,
+    /// What comes next is not noted as sent, up to this position.
+    Unmarked(u64),
+}
+
 impl OutgoingAliases {
     pub(super) fn new(max: u16) -> Self {
         Self { by_topic: HashMap::with_hasher(RandomState::default()), max }
@@ -63,18 +72,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.output.len() >= HIGH_WATER {
                 return false;
             }
-            let is_window_full = self.deliver_queued();
+            let stop = self.deliver_queued();
+            if let Stop::Unmarked(position) = stop {
+                self.mark_sent(position);
+            }
             if !self.replay() {
-                return is_window_full;
+                return matches!(stop, Stop::WindowFull);
             }
         }
     }
 
-    fn deliver_queued(&mut self) -> bool {
+    fn deliver_queued(&mut self) -> Stop {
         let session = self.session.clone();
         let mut state = session.lock();
         if !state.has_work() || !state.is_served_by(self.client.connection) {
-            return false;
+            return Stop::Done;
         }
         let now = self.broker.clock.unix_micros();
         while self.output.len() < HIGH_WATER {
@@ -104,16 +116,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 }
                 Next::Resume(Resumed::PubRel(id, position)) => self.write_pubrel(id, position),
-                Next::Mark(position) => {
-                    let changes = vec![Change::MarkSent { key: session.key, position }];
-                    let then = Then::MaySend { session: session.clone(), position };
-                    self.entries.offer(&self.broker, Entry::new(changes, then));
-                }
-                Next::WindowFull => return true,
-                Next::Nothing => return false,
+                Next::Mark(position) => return Stop::Unmarked(position),
+                Next::WindowFull => return Stop::WindowFull,
+                Next::Nothing => return Stop::Done,
             }
         }
-        false
+        Stop::Done
+    }
+
+    /// Has the store note that everything up to `position` may have been sent.
+    fn mark_sent(&mut self, position: u64) {
+        let session = self.session.clone();
+        let changes = vec![Change::MarkSent { key: session.key, position }];
+        let entry = Entry::new(changes, Then::MaySend { session, position });
+        self.entries.offer(&self.broker, entry);
     }
 
     /// Whether a message is still of use to the client, and its to have.
