@@ -253,6 +253,9 @@ impl Broker {
         }
         let now = self.clock.unix_micros();
         state.link = None;
+        for waker in state.give_up_crowd(false) {
+            wakes.push(Some(waker));
+        }
         if withdraw_will && let Some(will) = state.will.take() {
             changes.push(Change::ForgetWill { key: will.key });
         }

@@ -24,6 +24,7 @@ use tokio_util::io::poll_read_buf;
 use super::{
     broker::Broker,
     codec::{self, CodecError, next_frame, write_disconnect},
+    crowd::Held,
     entries::Entries,
     handshake::say_last,
     hooks::{Client, Outcome, TappedMessage},
@@ -36,6 +37,7 @@ use super::{
     reason::ReasonCode,
     router::Wakes,
     session::Session,
+    timing::Alarm,
     topic::TopicName,
 };
 
@@ -87,13 +89,6 @@ impl From<CodecError> for End {
     }
 }
 
-/// Why the timer fired.
-enum Alarm {
-    /// The client may be read again.
-    Resume,
-    TimedOut,
-}
-
 pub(crate) struct Connection<S> {
     pub(super) broker: Arc<Broker>,
     stream: S,
@@ -124,14 +119,16 @@ pub(crate) struct Connection<S> {
     /// Whether the client may receive a message is asked for each.
     pub(super) filters_deliveries: bool,
     pace: Option<Box<Pace>>,
+    /// A receiver that is waited for: nothing is read meanwhile.
+    pub(super) held: Option<Held>,
     /// The client has sent more than it may: nothing is read until then.
-    paused_until: Option<Duration>,
+    pub(super) paused_until: Option<Duration>,
     packets_left: usize,
-    timer: Pin<Box<Sleep>>,
+    pub(super) timer: Pin<Box<Sleep>>,
     /// On the clock's monotonic scale, as are those below.
-    timer_at: Duration,
-    last_packet_at: Duration,
-    stalled_at: Option<Duration>,
+    pub(super) timer_at: Duration,
+    pub(super) last_packet_at: Duration,
+    pub(super) stalled_at: Option<Duration>,
     is_stopping: bool,
 }
 
@@ -172,6 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             outgoing_aliases,
             filters_deliveries,
             pace,
+            held: None,
             paused_until: None,
             packets_left: PACKETS_PER_TURN,
             timer: Box::pin(sleep(first_timer)),
@@ -190,16 +188,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         self.packets_left = PACKETS_PER_TURN;
-        self.wakes.is_congested = false;
         for _ in 0..ROUNDS {
             self.link.register(context);
             match self.round(context) {
                 Err(end) => return Poll::Ready(end),
-                Ok(true) if self.packets_left == 0 || self.wakes.is_congested => break,
+                Ok(true) if self.packets_left == 0 => break,
                 Ok(true) => {}
                 Ok(false) => match self.poll_timer(context) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Alarm::Resume) => self.paused_until = None,
+                    Poll::Ready(Alarm::Resume) => self.resume(),
                     Poll::Ready(Alarm::TimedOut) => return Poll::Ready(self.timed_out()),
                 },
             }
@@ -214,9 +211,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.collect_verdicts();
         self.write_acks()?;
         self.entries.advance(self.link.committed(), &mut self.output);
-        let is_window_full = self.deliver();
+        self.deliver();
         let flushed = self.output.poll_flush(&mut self.stream, context, &self.broker.counters);
-        self.link.set_blocked(is_window_full || flushed.is_pending());
         match flushed {
             Poll::Ready(Err(_)) => return Err(End::Lost),
             Poll::Ready(Ok(())) if self.is_stopping && self.received.is_empty() => {
@@ -242,7 +238,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn collect_verdicts(&mut self) {
         let mut verdicts = std::mem::take(&mut self.verdicts);
-        self.link.take_verdicts(&mut verdicts);
+        if let Some(session) = self.link.take_verdicts(&mut verdicts) {
+            self.hold_for(session);
+        }
         for (sequence, outcome) in verdicts.drain(..) {
             let at = sequence.checked_sub(self.first_sequence).and_then(|at| at.try_into().ok());
             if let Some(received) = at.and_then(|at: usize| self.received.get_mut(at)) {
@@ -273,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.stalled_at.take().is_some() {
             self.last_packet_at = self.broker.clock.monotonic();
         }
-        if self.paused_until.is_some() {
+        if self.is_paused(context) {
             self.last_packet_at = self.broker.clock.monotonic();
             return Ok(false);
         }
@@ -283,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.poll_read(context)
     }
 
-    /// Whether tap or store have no room, the inbound window is full, or the client sent too much.
+    /// Whether tap or store have no room, or the inbound window is full.
     fn is_held_up(&mut self, context: &mut Context<'_>) -> bool {
         if self.entries.poll_offer(&self.broker, context).is_pending() {
             return true;
@@ -309,8 +307,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while self.stalled.is_none()
             && self.has_window()
             && self.paused_until.is_none()
+            && self.held.is_none()
             && self.packets_left > 0
-            && !self.wakes.is_congested
             && self.output.len() <= READ_UNTIL
         {
             let size_max = self.client.packet_size_max;
@@ -323,6 +321,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.paused_until = pace.spend(bytes, self.broker.clock.monotonic());
             }
             self.handle(packet)?;
+            if let Some(session) = self.wakes.crowded.take() {
+                self.hold_for(session);
+            }
             self.packets_left -= 1;
         }
         let handled = before - self.packets_left;
@@ -392,54 +393,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         Err(End::ByClient(disconnect))
-    }
-
-    /// Half as long again as the keep-alive without a packet, or half of it without reading; or when
-    /// reading is to go on.
-    fn deadline(&self) -> Option<Duration> {
-        if let Some(at) = self.paused_until {
-            return Some(at);
-        }
-        let keep_alive = self.terms.keep_alive;
-        match self.stalled_at {
-            Some(since) if keep_alive.is_zero() => Some(since + self.broker.limits.stall_timeout),
-            Some(since) => Some(since + keep_alive / 2),
-            None if keep_alive.is_zero() => None,
-            None => Some(self.last_packet_at + keep_alive + keep_alive / 2),
-        }
-    }
-
-    /// Ready when the deadline has passed. The timer is set anew only when it fires too early or
-    /// the deadline came nearer, not at each packet.
-    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Alarm> {
-        let Some(deadline) = self.deadline() else {
-            return Poll::Pending;
-        };
-        let is_later = self.timer_at > deadline;
-        if is_later {
-            self.set_timer(deadline);
-        }
-        while self.timer.as_mut().poll(context).is_ready() {
-            if self.broker.clock.monotonic() >= deadline {
-                let is_pause = self.paused_until.is_some();
-                return Poll::Ready(if is_pause { Alarm::Resume } else { Alarm::TimedOut });
-            }
-            self.set_timer(deadline);
-        }
-        Poll::Pending
-    }
-
-    fn set_timer(&mut self, deadline: Duration) {
-        let wait = deadline.saturating_sub(self.broker.clock.monotonic());
-        self.timer.set(sleep(wait));
-        self.timer_at = deadline;
-    }
-
-    fn timed_out(&self) -> End {
-        match self.stalled_at {
-            Some(_) => End::ByBroker(ReasonCode::SERVER_BUSY, Some("the store does not answer")),
-            None => End::ByBroker(ReasonCode::KEEP_ALIVE_TIMEOUT, None),
-        }
     }
 
     async fn finish(mut self, end: End) {

@@ -24,9 +24,10 @@ use super::{
     plan::Plan,
     publication::{Publication, UnixMicros},
     reason::ReasonCode,
+    replays::ReplayPart,
     resolver::Resolver,
     router::Wakes,
-    session::{ReplayPart, Session},
+    session::Session,
     topic::{TopicFilter, TopicName},
     will::SessionWill,
 };
@@ -316,7 +317,7 @@ impl Drop for Entry {
                 None
             }
             Then::Replay { session, .. } => {
-                session.lock().give_up_replay();
+                session.lock().replays.give_up_part();
                 None
             }
         };

@@ -4,22 +4,21 @@
 //! lock is held for moments only.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::Arc,
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Waker},
 };
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use super::{hooks::Outcome, reason::ReasonCode};
+use super::{hooks::Outcome, reason::ReasonCode, session::Session};
 
 #[derive(Debug)]
 pub(crate) struct Link {
     /// Unique within the process.
     pub(crate) connection: u64,
     waker: AtomicWaker,
-    /// The client takes no more for the moment: its socket or its window is full.
-    is_blocked: AtomicBool,
     /// Entries of the connection up to this number are on disk.
     committed: AtomicU64,
     inbox: Mutex<Inbox>,
@@ -30,6 +29,8 @@ pub(crate) struct Link {
 struct Inbox {
     verdicts: Vec<(u64, Outcome)>,
     close: Option<ReasonCode>,
+    /// A receiver of the connection's messages that is to be waited for.
+    crowded: Option<Arc<Session>>,
 }
 
 impl Link {
@@ -37,18 +38,9 @@ impl Link {
         Self {
             connection,
             waker: AtomicWaker::new(),
-            is_blocked: AtomicBool::new(false),
             committed: AtomicU64::new(0),
             inbox: Mutex::default(),
         }
-    }
-
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.is_blocked.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_blocked(&self, is_blocked: bool) {
-        self.is_blocked.store(is_blocked, Ordering::Relaxed);
     }
 
     /// Entries up to `number` are on disk.
@@ -77,9 +69,16 @@ impl Link {
         self.waker.take()
     }
 
-    /// Moves the verdicts out, reusing `into`.
-    pub(crate) fn take_verdicts(&self, into: &mut Vec<(u64, Outcome)>) {
-        std::mem::swap(&mut self.inbox.lock().verdicts, into);
+    /// Moves the verdicts out, reusing `into`, and the receiver that is to be waited for.
+    pub(crate) fn take_verdicts(&self, into: &mut Vec<(u64, Outcome)>) -> Option<Arc<Session>> {
+        let mut inbox = self.inbox.lock();
+        std::mem::swap(&mut inbox.verdicts, into);
+        inbox.crowded.take()
+    }
+
+    /// The connection is to wait for that receiver of its messages.
+    pub(crate) fn hold_for(&self, session: Arc<Session>) {
+        self.inbox.lock().crowded = Some(session);
     }
 
     /// Asks the connection to end; the first reason given stands.

@@ -1,6 +1,6 @@
 //! What a client is sent: deliveries from its session, and the outgoing half of QoS 1 and 2.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, task::Waker};
 
 use bytes::BytesMut;
 use foldhash::fast::RandomState;
@@ -36,15 +36,6 @@ enum Spelling {
     Alias(u16),
 }
 
-/// Why no more is encoded for the moment.
-enum Stop {
-    /// Nothing waits, or the socket has enough.
-    Done,
-    WindowFull,
-    /// What comes next is not noted as sent, up to this position.
-    Unmarked(u64),
-}
-
 impl OutgoingAliases {
     pub(super) fn new(max: u16) -> Self {
         Self { by_topic: HashMap::with_hasher(RandomState::default()), max }
@@ -65,30 +56,27 @@ impl OutgoingAliases {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Encodes deliveries while the socket keeps up and the client's window has room. `true` when the
-    /// window has none.
-    pub(super) fn deliver(&mut self) -> bool {
-        loop {
-            if self.output.len() >= HIGH_WATER {
-                return false;
-            }
-            let stop = self.deliver_queued();
-            if let Stop::Unmarked(position) = stop {
+    /// Encodes deliveries while the socket keeps up and the client's window has room.
+    pub(super) fn deliver(&mut self) {
+        while self.output.len() < HIGH_WATER {
+            if let Some(position) = self.deliver_queued() {
                 self.mark_sent(position);
             }
             if !self.replay() {
-                return matches!(stop, Stop::WindowFull);
+                return;
             }
         }
     }
 
-    fn deliver_queued(&mut self) -> Stop {
+    /// `Some` when what comes next is to be noted as sent first, up to that position.
+    fn deliver_queued(&mut self) -> Option<u64> {
         let session = self.session.clone();
         let mut state = session.lock();
         if !state.has_work() || !state.is_served_by(self.client.connection) {
-            return Stop::Done;
+            return None;
         }
         let now = self.broker.clock.unix_micros();
+        let mut unmarked = None;
         while self.output.len() < HIGH_WATER {
             match state.next(self.terms.window) {
                 Next::Send(delivery) => {
@@ -116,12 +104,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 }
                 Next::Resume(Resumed::PubRel(id, position)) => self.write_pubrel(id, position),
-                Next::Mark(position) => return Stop::Unmarked(position),
-                Next::WindowFull => return Stop::WindowFull,
-                Next::Nothing => return Stop::Done,
+                Next::Mark(position) => {
+                    unmarked = Some(position);
+                    break;
+                }
+                Next::Nothing => break,
             }
         }
-        Stop::Done
+        let dispersed = state.disperse(&self.broker.limits);
+        drop(state);
+        dispersed.into_iter().for_each(Waker::wake);
+        unmarked
     }
 
     /// Has the store note that everything up to `position` may have been sent.

@@ -127,6 +127,9 @@ impl Resolver {
         {
             reply.session.lock().release(id);
         }
+        if let Some(session) = wakes.crowded.take() {
+            reply.link.hold_for(session);
+        }
         wakes.push(reply.link.push_verdict(reply.sequence, outcome));
     }
 }

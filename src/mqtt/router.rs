@@ -45,8 +45,8 @@ pub(crate) struct Router {
 #[derive(Debug, Default)]
 pub(crate) struct Wakes {
     wakers: Vec<Waker>,
-    /// A receiver that takes what comes has not had its turn for long.
-    pub(crate) is_congested: bool,
+    /// A receiver that is to be waited for.
+    pub(crate) crowded: Option<Arc<Session>>,
 }
 
 impl Wakes {
@@ -218,10 +218,12 @@ impl Router {
         }
     }
 
-    pub(super) fn push(&self, session: &Session, delivery: Delivery, wakes: &mut Wakes) {
+    pub(super) fn push(&self, session: &Arc<Session>, delivery: Delivery, wakes: &mut Wakes) {
         let pushed = session.push(delivery, &self.limits);
         wakes.push(pushed.waker);
-        wakes.is_congested |= pushed.is_congested;
+        if pushed.is_crowded {
+            wakes.crowded = Some(session.clone());
+        }
         if pushed.displaced > 0 {
             self.counters.dropped.oldest.increment(pushed.displaced as u64);
         }

@@ -134,7 +134,7 @@ impl Broker {
                 let (filter, options) = (&subscription.filter, subscription.options);
                 state.subscriptions.insert(filter.clone(), options);
                 if let SavedReplay::After(after) = &subscription.replay {
-                    state.begin_replay(subscribing::replay(filter, options, after.clone()));
+                    state.replays.begin(subscribing::replay(filter, options, after.clone()));
                 }
             }
         }

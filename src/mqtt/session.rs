@@ -7,15 +7,16 @@
 //! delivery is sent only when its row says that it may have been. Pure: no clock, no I/O, no task.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::Arc,
-    task::Waker,
+    task::{Context, Poll, Waker},
 };
 
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
+    crowd::Crowd,
     hooks::Identity,
     inflight::{Inflight, Resumed, Stage},
     limits::Limits,
@@ -23,7 +24,8 @@ use super::{
     packet::{ClientId, PacketId, QoS, SubscriptionOptions},
     publication::UnixMicros,
     queue::{Budget, Delivery, Queue},
-    topic::{TopicFilter, TopicName},
+    replays::{Replay, ReplayPart, Replays},
+    topic::TopicFilter,
     will::SessionWill,
 };
 
@@ -48,13 +50,13 @@ pub(crate) struct Pushed {
     pub(crate) waker: Option<Waker>,
     /// Oldest messages that made place.
     pub(crate) displaced: usize,
-    /// The queue fills although the client takes what comes: its task wants its turn.
-    pub(crate) is_congested: bool,
+    /// Publishers are to wait for this receiver.
+    pub(crate) is_crowded: bool,
 }
 
 impl From<Fate> for Pushed {
     fn from(fate: Fate) -> Self {
-        Self { fate, waker: None, displaced: 0, is_congested: false }
+        Self { fate, waker: None, displaced: 0, is_crowded: false }
     }
 }
 
@@ -65,28 +67,8 @@ pub(crate) enum Next {
     Resume(Resumed),
     /// First the store is to note that everything up to this position may have been sent.
     Mark(u64),
-    /// The client's window is full.
-    WindowFull,
+    /// Nothing waits, or the client's window is full.
     Nothing,
-}
-
-/// Retained messages that a subscription is still to be sent.
-#[derive(Debug, Clone)]
-pub(crate) struct Replay {
-    pub(crate) filter: TopicFilter,
-    pub(crate) qos: QoS,
-    pub(crate) identifier: Option<u32>,
-    /// Up to this topic they are queued.
-    pub(crate) after: Option<TopicName>,
-}
-
-/// Retained messages on their way to the queue, which bounds don't hold for: they come in small parts.
-#[derive(Debug)]
-pub(crate) struct ReplayPart {
-    pub(crate) filter: TopicFilter,
-    pub(crate) deliveries: Vec<Delivery>,
-    /// The part's last topic; `None`: it is the last part.
-    pub(crate) after: Option<TopicName>,
 }
 
 #[derive(Debug)]
@@ -110,10 +92,7 @@ pub(crate) struct SessionState {
     /// Waits to be sent. Bound: `queued_messages_max`, `queued_bytes_max`, the budget of all; full:
     /// see [`Fate`].
     queue: Queue,
-    /// Bound: two for each subscription.
-    replays: VecDeque<Replay>,
-    /// A part of the first replay is on its way to the queue.
-    is_replaying: bool,
+    pub(crate) replays: Replays,
     pub(crate) inflight: Inflight,
     /// QoS 2 messages that the client has published and not yet released (§4.3.3, method A), and
     /// whether the store knows. Bound: the receive maximum.
@@ -132,6 +111,7 @@ pub(crate) struct SessionState {
     /// Up to this position deliveries may be sent.
     pub(crate) sent_to: u64,
     is_marking: bool,
+    crowd: Crowd,
 }
 
 /// What a delivery that is to be stored is given.
@@ -190,7 +170,7 @@ impl Session {
     pub(crate) fn end(&self) -> Ended {
         let mut state = self.state.lock();
         state.has_ended = true;
-        state.replays = VecDeque::new();
+        state.replays = Replays::default();
         let to_others = state.take_shared();
         let queued = state.remove_queued(|delivery| delivery.qos != QoS::AtMostOnce).len();
         let lost = state.inflight.len() + queued;
@@ -207,11 +187,10 @@ impl Session {
     /// A part of a replay is stored, or need not be: queues it.
     pub(crate) fn finish_replay(&self, part: ReplayPart) {
         let mut state = self.state.lock();
-        state.is_replaying = false;
+        state.replays.end_part(&part.filter, part.after);
         if state.has_ended {
             return;
         }
-        state.note_replayed(&part.filter, part.after);
         for delivery in part.deliveries {
             state.queue.append(delivery);
         }
@@ -268,8 +247,7 @@ impl SessionState {
             link: None,
             has_ended: false,
             queue: Queue::new(budget),
-            replays: VecDeque::new(),
-            is_replaying: false,
+            replays: Replays::default(),
             inflight: Inflight::default(),
             unreleased: HashMap::default(),
             subscriptions: HashMap::default(),
@@ -280,6 +258,7 @@ impl SessionState {
             last_position: 0,
             sent_to: 0,
             is_marking: false,
+            crowd: Crowd::default(),
         }
     }
 
@@ -311,8 +290,8 @@ impl SessionState {
         let Some(link) = &self.link else {
             return Pushed { displaced, ..Fate::Queued.into() };
         };
-        let is_congested = self.queue.len() * 2 >= limits.queued_messages_max && !link.is_blocked();
-        Pushed { fate: Fate::Queued, waker: link.take_waker(), displaced, is_congested }
+        let is_crowded = self.crowd.is_dense(&self.queue, limits);
+        Pushed { fate: Fate::Queued, waker: link.take_waker(), displaced, is_crowded }
     }
 
     /// Drops the oldest queued message.
@@ -354,7 +333,7 @@ impl SessionState {
         if self.inflight.is_resuming() {
             return match self.inflight.next_resumed(window) {
                 Some(resumed) => Next::Resume(resumed),
-                None => Next::WindowFull,
+                None => Next::Nothing,
             };
         }
         let Some(head) = self.queue.front() else {
@@ -362,7 +341,7 @@ impl SessionState {
         };
         if head.qos != QoS::AtMostOnce {
             if self.inflight.under_way() >= window {
-                return Next::WindowFull;
+                return Next::Nothing;
             }
             if let Some(stored) = &head.stored
                 && !head.may_be_sent
@@ -378,6 +357,24 @@ impl SessionState {
         match self.queue.pop() {
             Some(delivery) => Next::Send(delivery),
             None => Next::Nothing,
+        }
+    }
+
+    /// Publishers that waited for the queue to go down and may go on.
+    pub(crate) fn disperse(&mut self, limits: &Limits) -> Vec<Waker> {
+        self.crowd.disperse(&self.queue, limits)
+    }
+
+    /// Nobody is to wait for this receiver: it is gone, or slow.
+    pub(crate) fn give_up_crowd(&mut self, is_slow: bool) -> Vec<Waker> {
+        self.crowd.give_up(is_slow)
+    }
+
+    /// `Pending` while a publisher is to wait for this receiver.
+    pub(crate) fn poll_crowd(&mut self, limits: &Limits, context: &Context<'_>) -> Poll<()> {
+        match self.link {
+            Some(_) => self.crowd.poll(&self.queue, limits, context),
+            None => Poll::Ready(()),
         }
     }
 
@@ -405,43 +402,9 @@ impl SessionState {
         !self.queue.is_empty() || self.inflight.is_resuming() || !self.replays.is_empty()
     }
 
-    /// Notes that a subscription is to be sent the retained messages. Of one that is made again and
-    /// again the first and the last time count while they wait.
-    pub(crate) fn begin_replay(&mut self, replay: Replay) {
-        let mut same = self.replays.iter_mut().filter(|known| known.filter == replay.filter);
-        match (same.next(), same.next()) {
-            (Some(_), Some(second)) => *second = replay,
-            _ => self.replays.push_back(replay),
-        }
-    }
-
-    pub(crate) fn cancel_replay(&mut self, filter: &TopicFilter) {
-        self.replays.retain(|replay| replay.filter != *filter);
-    }
-
-    /// The replay to be continued, where the queue has room for more than `below` messages.
-    pub(crate) fn continue_replay(&mut self, below: usize) -> Option<Replay> {
-        if self.is_replaying || self.queue.len() >= below {
-            return None;
-        }
-        let replay = self.replays.front()?.clone();
-        self.is_replaying = true;
-        Some(replay)
-    }
-
-    fn note_replayed(&mut self, filter: &TopicFilter, after: Option<TopicName>) {
-        let Some(at) = self.replays.iter().position(|replay| replay.filter == *filter) else {
-            return;
-        };
-        match (after, self.replays.get_mut(at)) {
-            (Some(after), Some(replay)) => replay.after = Some(after),
-            _ => drop(self.replays.remove(at)),
-        }
-    }
-
-    /// The part of a replay on its way is not coming.
-    pub(crate) fn give_up_replay(&mut self) {
-        self.is_replaying = false;
+    /// The replay to be continued, where fewer than `below` messages wait.
+    pub(crate) fn begin_replay_part(&mut self, below: usize) -> Option<Replay> {
+        if self.queue.len() < below { self.replays.begin_part() } else { None }
     }
 
     pub(crate) fn give_up_marking(&mut self) {

@@ -10,8 +10,9 @@ use super::{
     packet::{QoS, RetainHandling, SubscriptionOptions},
     publication::UnixMicros,
     queue::Delivery,
+    replays::{Replay, ReplayPart},
     router::Router,
-    session::{Replay, ReplayPart, Session},
+    session::Session,
     subscriptions::Subscriber,
     topic::{TopicFilter, TopicName},
 };
@@ -55,7 +56,7 @@ impl Router {
             };
             let replays = wants_retained && filter.share_name().is_none();
             if replays {
-                state.begin_replay(replay(filter, options, None));
+                state.replays.begin(replay(filter, options, None));
             }
             replays
         };
@@ -84,7 +85,7 @@ impl Router {
         now: UnixMicros,
     ) -> Option<(Vec<Change>, ReplayPart)> {
         let below = self.limits.queued_messages_max.div_ceil(4).min(REPLAY_PART.0);
-        let replay = session.lock().continue_replay(below)?;
+        let replay = session.lock().begin_replay_part(below)?;
         let after = replay.after.as_ref().map(TopicName::as_str);
         let found = self.retained.lock().matching(replay.filter.as_str(), after, now, REPLAY_PART);
         let last = found.messages.last().map(|message| message.topic.clone());
@@ -121,7 +122,7 @@ impl Router {
         {
             let mut state = session.lock();
             state.subscriptions.remove(filter);
-            state.cancel_replay(filter);
+            state.replays.cancel(filter);
         }
         self.subscriptions.write().remove(filter, session.key)
     }
