@@ -14,13 +14,15 @@ mod subscriber;
 mod wire;
 
 use std::{
+    io,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{sync::oneshot, task::JoinSet, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use self::{
     payload::{Faults, Format},
@@ -101,14 +103,16 @@ pub(crate) struct Options {
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> io::Result<()> {
     let options = Arc::new(Options::parse());
     let stats = Arc::new(Stats::default());
-    let mut subscribers = JoinSet::new();
-    for n in 0..options.subscribers {
-        let listening = subscriber::open(&options, n, stats.clone()).await?;
-        subscribers.spawn(listening.run());
-    }
+    let end = CancellationToken::new();
+    let (ready, subscribed) = oneshot::channel();
+    let listening = {
+        let (options, stats, end) = (options.clone(), stats.clone(), end.clone());
+        std::thread::spawn(move || subscriber::listen(&options, &stats, &end, ready))
+    };
+    subscribed.await.map_err(io::Error::other)?;
     let started = Instant::now();
     let mut devices = JoinSet::new();
     for n in 0..options.devices {
@@ -121,9 +125,10 @@ async fn main() -> std::io::Result<()> {
     if options.subscribers > 0 {
         sleep(Duration::from_millis(500)).await;
     }
-    subscribers.shutdown().await;
+    end.cancel();
+    let listened = listening.join();
     println!("{}", stats.summary(seconds));
-    Ok(())
+    listened.unwrap_or_else(|_| Err(io::Error::other("a subscriber panicked")))
 }
 
 async fn print_progress(is_quiet: bool, stats: Arc<Stats>) {

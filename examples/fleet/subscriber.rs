@@ -6,7 +6,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::oneshot, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Options,
@@ -14,7 +15,7 @@ use crate::{
     wire::{self, Inbox},
 };
 
-pub(crate) struct Subscriber {
+struct Subscriber {
     stream: TcpStream,
     inbox: Inbox,
     is_v5: bool,
@@ -22,8 +23,31 @@ pub(crate) struct Subscriber {
     stats: Arc<Stats>,
 }
 
+/// Listens until `end`, on a thread of its own: devices that publish flat out would else take the
+/// processor from those who measure them. Says `ready` when everything is subscribed.
+pub(crate) fn listen(
+    options: &Options,
+    stats: &Arc<Stats>,
+    end: &CancellationToken,
+    ready: oneshot::Sender<()>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut subscribers = JoinSet::new();
+        for n in 0..options.subscribers {
+            let subscriber = open(options, n, stats.clone()).await?;
+            subscribers.spawn(subscriber.run());
+        }
+        // Nobody waits when the devices could not be started.
+        let _ = ready.send(());
+        end.cancelled().await;
+        subscribers.shutdown().await;
+        Ok(())
+    })
+}
+
 /// Connects, subscribes and waits until that is granted.
-pub(crate) async fn open(options: &Options, n: usize, stats: Arc<Stats>) -> io::Result<Subscriber> {
+async fn open(options: &Options, n: usize, stats: Arc<Stats>) -> io::Result<Subscriber> {
     let client_id = format!("{}-subscriber{n}", options.prefix);
     let mut stream =
         wire::connect(options.mqtt, options.version, &client_id, options.persistent).await?;
@@ -46,7 +70,7 @@ impl Drop for Subscriber {
 }
 
 impl Subscriber {
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         let stats = self.stats.clone();
         let mut acks = Vec::new();
         while let Ok(true) = self.inbox.fill(&mut self.stream).await {
