@@ -128,9 +128,12 @@ impl Device {
         self.out.clear();
         self.under_way.clear();
         let mut inbox = Inbox::default();
-        while inbox.next().is_none_or(|(first, _)| first >> 4 != 3) {
-            if !inbox.fill(&mut stream).await? {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+        loop {
+            match inbox.next().map(|(first, _)| first >> 4) {
+                Some(3) => break,
+                Some(_) => {}
+                None if inbox.fill(&mut stream).await? => {}
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
         stream.write_all(&[0xE0, 0]).await

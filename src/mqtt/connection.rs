@@ -139,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         (read_buffer, first_output): (BytesMut, BytesMut),
         (client, session, link): (Arc<Client>, Arc<Session>, Arc<Link>),
         terms: Terms,
-    ) -> Self {
+    ) -> Box<Self> {
         let now = broker.clock.monotonic();
         let pace = Pace::new(broker.limits.inbound_rate, now);
         let filters_deliveries = broker.hooks.authorizer.filters_deliveries(&client);
@@ -147,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut output = Output::default();
         output.buffer().extend_from_slice(&first_output);
         let first_timer = Duration::from_secs(60 * 60);
-        Self {
+        Box::new(Self {
             broker,
             stream,
             client,
@@ -177,11 +177,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             last_packet_at: now,
             stalled_at: None,
             is_stopping: false,
-        }
+        })
     }
 
     /// Serves the client until the connection ends, and cleans up after it.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         let end = poll_fn(|context| self.poll(context)).await;
         Box::pin(self.finish(end)).await;
     }
@@ -395,7 +395,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Err(End::ByClient(disconnect))
     }
 
-    async fn finish(mut self, end: End) {
+    async fn finish(mut self: Box<Self>, end: End) {
         let reason = match end {
             End::Lost => ReasonCode::UNSPECIFIED_ERROR,
             End::ByClient(disconnect) => disconnect.reason,

@@ -64,7 +64,7 @@ async fn open<S>(
     broker: &Arc<Broker>,
     mut stream: S,
     peer: Peer,
-) -> Option<(Connection<S>, Option<SessionWill>)>
+) -> Option<(Box<Connection<S>>, Option<SessionWill>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
