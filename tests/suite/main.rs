@@ -25,4 +25,5 @@ mod sessions;
 mod sources;
 mod store_failure;
 mod transports;
+mod web_socket;
 mod wire;
