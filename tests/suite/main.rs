@@ -20,6 +20,7 @@ mod devices;
 mod harness;
 mod http;
 mod ingest;
+mod interop;
 mod openapi;
 mod sessions;
 mod sources;
