@@ -22,7 +22,7 @@ enum Told {
     Acknowledged,
     /// The other side's last word on a QoS 2 message.
     Released,
-    Message(Message),
+    Message(Box<Message>),
     Ended(String),
 }
 
@@ -101,13 +101,13 @@ fn tell_v4(packet: v4::Incoming) -> Option<Told> {
         v4::Incoming::SubAck(_) => Told::Subscribed,
         v4::Incoming::PubAck(_) | v4::Incoming::PubComp(_) => Told::Acknowledged,
         v4::Incoming::PubRel(_) => Told::Released,
-        v4::Incoming::Publish(publish) => Told::Message(Message {
+        v4::Incoming::Publish(publish) => Told::Message(Box::new(Message {
             topic: publish.topic,
             payload: text(&publish.payload),
             qos: publish.qos as u8,
             is_retained: publish.retain,
             properties: PublishProperties::default(),
-        }),
+        })),
         _ => return None,
     })
 }
@@ -158,13 +158,13 @@ fn tell_v5(packet: v5::Incoming) -> Option<Told> {
         v5::Incoming::SubAck(_) => Told::Subscribed,
         v5::Incoming::PubAck(_) | v5::Incoming::PubComp(_) => Told::Acknowledged,
         v5::Incoming::PubRel(_) => Told::Released,
-        v5::Incoming::Publish(publish) => Told::Message(Message {
+        v5::Incoming::Publish(publish) => Told::Message(Box::new(Message {
             topic: text(&publish.topic),
             payload: text(&publish.payload),
             qos: publish.qos as u8,
             is_retained: publish.retain,
             properties: publish.properties.unwrap_or_default(),
-        }),
+        })),
         _ => return None,
     })
 }
@@ -211,7 +211,7 @@ impl<V: Version> Client<V> {
 
     async fn message(&mut self) -> Message {
         match self.next().await {
-            Told::Message(message) => message,
+            Told::Message(message) => *message,
             other => panic!("{other:?}"),
         }
     }
