@@ -114,7 +114,7 @@ pub(super) fn routes(settings: &[config::Route]) -> Result<RouteTable, InvalidRo
 pub(super) fn plain_listener(settings: &config::Mqtt) -> mqtt::ListenerSettings {
     mqtt::ListenerSettings {
         tls: None,
-        web_socket_path: None,
+        web_socket: None,
         allow_from: Vec::new(),
         connections_max: settings.max_connections,
         packet_size_max: settings.max_packet_size.as_usize(),
@@ -132,9 +132,13 @@ pub(super) fn listener(
 ) -> Result<mqtt::ListenerSettings, TlsError> {
     let tls = listener.tls_files().map(TlsServer::load).transpose()?;
     let packet_size_max = listener.max_packet_size.unwrap_or(settings.max_packet_size);
+    let web_socket = listener.web_socket_path().map(|path| mqtt::WebSocketSettings {
+        path: path.to_owned(),
+        allow_origins: listener.allow_origins.iter().map(|origin| origin.0.clone()).collect(),
+    });
     Ok(mqtt::ListenerSettings {
         tls: tls.map(Arc::new),
-        web_socket_path: listener.web_socket_path().map(str::to_owned),
+        web_socket,
         allow_from: listener.allow_from.iter().map(|network| network.0).collect(),
         connections_max: listener.max_connections.unwrap_or(settings.max_connections),
         packet_size_max: packet_size_max.as_usize(),

@@ -35,6 +35,8 @@ pub struct MqttListener {
     pub client_certificates: Option<Asked>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_origins: Vec<Origin>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_anonymous: Option<Anonymous>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +87,41 @@ impl TryFrom<String> for Network {
 impl From<Network> for String {
     fn from(network: Network) -> Self {
         network.0.to_string()
+    }
+}
+
+/// Whose web pages, as a browser writes it: `https://panel.example`, or `*`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Origin(pub String);
+
+impl TryFrom<String> for Origin {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_origin = text.split_once("://").is_some_and(|(scheme, authority)| {
+            let (host, port) = match authority.rsplit_once(':') {
+                Some((host, port)) if !authority.ends_with(']') => (host, Some(port)),
+                _ => (authority, None),
+            };
+            !scheme.is_empty()
+                && !host.is_empty()
+                && !text.contains(|c: char| c.is_whitespace() || "*?#@".contains(c))
+                && !authority.contains('/')
+                && port.is_none_or(|port| port.parse::<u16>().is_ok())
+        });
+        if is_origin || text == "*" {
+            return Ok(Self(text));
+        }
+        Err(format!(
+            "{text:?} is no origin; expected one such as \"https://panel.example\", or \"*\""
+        ))
+    }
+}
+
+impl From<Origin> for String {
+    fn from(origin: Origin) -> Self {
+        origin.0
     }
 }
 
@@ -179,9 +216,11 @@ impl MqttListener {
                 format!("{key} is for transport \"tls\" or \"wss\", not for \"{transport}\""),
             ));
         }
-        let has_path = self.path.is_some() && !transport.is_web_socket();
-        has_path.then(|| {
-            ("path", format!("path is for transport \"ws\" or \"wss\", not for \"{transport}\""))
+        let of_web_sockets =
+            [("path", self.path.is_some()), ("allow_origins", !self.allow_origins.is_empty())];
+        let (key, _) = of_web_sockets.iter().find(|(_, is_given)| *is_given)?;
+        (!transport.is_web_socket()).then(|| {
+            (*key, format!("{key} is for transport \"ws\" or \"wss\", not for \"{transport}\""))
         })
     }
 

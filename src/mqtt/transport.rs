@@ -37,12 +37,20 @@ impl Transport {
     }
 }
 
+/// What a WebSocket has to ask for.
+#[derive(Debug)]
+pub struct WebSocketSettings {
+    pub path: String,
+    /// Origins of web pages that may connect beside those of this host; `*`: all.
+    pub allow_origins: Vec<String>,
+}
+
 /// What the connections of one listener have in common.
 #[derive(Debug)]
 pub struct ListenerSettings {
     pub tls: Option<Arc<TlsServer>>,
     /// `None`: no WebSocket.
-    pub web_socket_path: Option<String>,
+    pub web_socket: Option<WebSocketSettings>,
     /// Who may connect; others are closed at once. Empty: everybody.
     pub allow_from: Vec<IpNet>,
     /// Connections at a time; one more is answered 0x97 (3.1.1: 3) and closed.
@@ -55,7 +63,7 @@ pub struct ListenerSettings {
 
 impl ListenerSettings {
     pub fn transport(&self) -> Transport {
-        match (&self.tls, &self.web_socket_path) {
+        match (&self.tls, &self.web_socket) {
             (None, None) => Transport::Tcp,
             (Some(_), None) => Transport::Tls,
             (None, Some(_)) => Transport::Ws,
@@ -134,10 +142,10 @@ async fn upgrade(
             (Box::new(stream), certificate)
         }
     };
-    Ok(match &listener.web_socket_path {
+    Ok(match &listener.web_socket {
         None => (stream, certificate),
-        Some(path) => {
-            let socket = WebSocket::accept(stream, path, listener.packet_size_max)
+        Some(settings) => {
+            let socket = WebSocket::accept(stream, settings, listener.packet_size_max)
                 .await
                 .map_err(HandshakeError::WebSocket)?;
             (Box::new(socket), certificate)

@@ -1,8 +1,9 @@
 //! MQTT over WebSocket (MQTT 5.0 §6): binary messages become a stream of bytes, and the other way.
 //!
 //! Packets may be split over messages and joined in them as the client likes. Anything but a binary
-//! message ends the stream; pings are answered underneath. Bounds: one incoming message of the size
-//! given, one outgoing chunk; idle, a read buffer of 4 KiB.
+//! message ends the stream; pings are answered underneath. What asks for no WebSocket is answered in
+//! HTTP. Bounds: one incoming message of the size given, one outgoing chunk; idle, a read buffer of
+//! 4 KiB.
 
 use std::{
     io::{self, IoSlice},
@@ -12,21 +13,25 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async_with_config,
     tungstenite::{
         Error, Message,
+        error::ProtocolError,
         handshake::server::{ErrorResponse, Request, Response},
         http::{
             HeaderValue, StatusCode,
-            header::{CONNECTION, SEC_WEBSOCKET_PROTOCOL},
+            header::{CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL},
         },
-        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
+use super::{origin, transport::WebSocketSettings};
+
 const SUB_PROTOCOL: &str = "mqtt";
+const HERE_IS_MQTT: &str = "MQTT over WebSocket is spoken here, sub-protocol \"mqtt\"\n";
 const READ_BUFFER: usize = 4 * 1024;
 /// Outgoing messages are joined up to this before they are written.
 const WRITE_BUFFER: usize = 4 * 1024;
@@ -43,12 +48,16 @@ pub(super) struct WebSocket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// The opening handshake. A wrong path is answered 404, a client that does not offer the
-    /// sub-protocol 400.
+    /// The opening handshake. A wrong path is answered 404, a web page of somewhere else 403, a
+    /// client that does not offer the sub-protocol 400, and whoever asks for no WebSocket 426.
     ///
     /// # Errors
     /// When there is no WebSocket afterwards; what could be answered has been.
-    pub(super) async fn accept(stream: S, path: &str, packet_size_max: usize) -> io::Result<Self> {
+    pub(super) async fn accept(
+        mut stream: S,
+        settings: &WebSocketSettings,
+        packet_size_max: usize,
+    ) -> io::Result<Self> {
         let size_max = packet_size_max.saturating_add(SLACK);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -57,9 +66,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             .max_message_size(Some(size_max))
             .max_frame_size(Some(size_max));
         #[expect(clippy::result_large_err, reason = "the type is the callback's")]
-        let answer = |request: &Request, response: Response| answer(request, response, path);
-        let messages =
-            accept_hdr_async_with_config(stream, answer, Some(config)).await.map_err(as_io)?;
+        let answer = |request: &Request, response: Response| answer(request, response, settings);
+        // Lent, not given: the handshake drops what is no WebSocket, without a word.
+        let handshake = accept_hdr_async_with_config(&mut stream, answer, Some(config));
+        if let Err(error) = handshake.await.map(drop) {
+            if let Error::Protocol(mistake) = &error {
+                stream.write_all(in_http(mistake).as_bytes()).await?;
+            }
+            stream.shutdown().await?;
+            return Err(as_io(error));
+        }
+        let messages = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         Ok(Self { messages, incoming: Bytes::new() })
     }
 
@@ -79,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 fn answer(
     request: &Request,
     mut response: Response,
-    path: &str,
+    settings: &WebSocketSettings,
 ) -> Result<Response, ErrorResponse> {
     let refusal = |status, text: &str| {
         let mut response = ErrorResponse::new(Some(format!("{text}\n")));
@@ -87,10 +104,18 @@ fn answer(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         Err(response)
     };
-    if request.uri().path() != path {
+    if request.uri().path() != settings.path {
         return refusal(StatusCode::NOT_FOUND, "there is no MQTT here");
     }
-    let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
+    let headers = request.headers();
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let admits = |origin: &HeaderValue| {
+        origin.to_str().is_ok_and(|origin| origin::admits(&settings.allow_origins, origin, host))
+    };
+    if !headers.get_all(ORIGIN).iter().all(admits) {
+        return refusal(StatusCode::FORBIDDEN, "pages of this origin may not connect");
+    }
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
     let mut offered = offered.iter().filter_map(|value| value.to_str().ok());
     let is_offered = offered.any(|v| v.split(',').any(|name| name.trim() == SUB_PROTOCOL));
     if !is_offered {
@@ -101,9 +126,34 @@ fn answer(
     Ok(response)
 }
 
+/// What somebody gets to read who sent something else than the handshake of a WebSocket.
+fn in_http(mistake: &ProtocolError) -> String {
+    let is_upgrade_missing = matches!(
+        mistake,
+        ProtocolError::MissingConnectionUpgradeHeader
+            | ProtocolError::MissingUpgradeWebSocketHeader
+            | ProtocolError::MissingSecWebSocketVersionHeader
+            | ProtocolError::MissingSecWebSocketKey
+    );
+    let head = if is_upgrade_missing {
+        "426 Upgrade Required\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13"
+    } else {
+        "400 Bad Request\r\nConnection: close"
+    };
+    let len = HERE_IS_MQTT.len();
+    format!(
+        "HTTP/1.1 {head}\r\nContent-Type: text/plain\r\nContent-Length: {len}\r\n\r\n{HERE_IS_MQTT}"
+    )
+}
+
 fn as_io(error: Error) -> io::Error {
     match error {
         Error::Io(error) => error,
+        Error::Http(answer) => {
+            let text = answer.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+            io::Error::other(format!("{}: {}", answer.status(), text.trim_end()))
+        }
         error => io::Error::other(error),
     }
 }

@@ -1,6 +1,6 @@
 //! Listeners: TLS, WebSocket, both, IPv6, who may connect, and handshakes that nobody waits for.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
@@ -8,35 +8,24 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{
-        Bytes, Error, Message,
-        client::IntoClientRequest,
-        handshake::client::Response,
-        http::HeaderValue,
-        protocol::frame::{
-            Frame,
-            coding::{CloseCode, Data, OpCode},
-        },
-    },
-};
+use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use crate::{
     certificates::{Authority, shown_by_server},
     harness::{Brooklet, PATIENCE},
-    wire::{Client, connect, packet, text},
+    web_socket::{next, open, web_socket},
+    wire::{Client, connect},
 };
 
 const FAILED_TLS: &str = "brooklet_mqtt_handshakes_failed_total{transport=\"tls\"}";
-const FAILED_WS: &str = "brooklet_mqtt_handshakes_failed_total{transport=\"ws\"}";
+pub(crate) const FAILED_WS: &str = "brooklet_mqtt_handshakes_failed_total{transport=\"ws\"}";
 
-async fn with_listeners(listeners: &[String]) -> Brooklet {
+pub(crate) async fn with_listeners(listeners: &[String]) -> Brooklet {
     let listeners = format!("[{}]", listeners.join(", "));
     Brooklet::with(&[("MQTT__LISTENERS", &listeners)]).await
 }
 
-fn plain(transport: &str, more: &str) -> String {
+pub(crate) fn plain(transport: &str, more: &str) -> String {
     format!("{{ address = \"127.0.0.1:0\", transport = \"{transport}\"{more} }}")
 }
 
@@ -116,119 +105,6 @@ async fn client_certificates_are_asked_for_as_configured() {
         assert_eq!(shows(Some(stranger.issue("known"))).await, None);
         assert_eq!(shows(None).await.is_none(), is_required);
     }
-}
-
-async fn open<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
-    address: SocketAddr,
-    path: &str,
-    protocols: Option<&'static str>,
-) -> Result<(WebSocketStream<S>, Response), Error> {
-    let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
-    if let Some(protocols) = protocols {
-        let value = HeaderValue::from_static(protocols);
-        request.headers_mut().insert("Sec-WebSocket-Protocol", value);
-    }
-    client_async(request, stream).await
-}
-
-async fn web_socket(address: SocketAddr) -> WebSocketStream<TcpStream> {
-    let stream = TcpStream::connect(address).await.unwrap();
-    open(stream, address, "/mqtt", Some("mqtt")).await.unwrap().0
-}
-
-/// The next message that is no answer to a ping.
-async fn next(socket: &mut WebSocketStream<TcpStream>) -> Option<Message> {
-    tokio::time::timeout(PATIENCE, socket.next()).await.unwrap().and_then(Result::ok)
-}
-
-/// Reads messages until so many bytes have come.
-async fn bytes(socket: &mut WebSocketStream<TcpStream>, count: usize) -> Vec<u8> {
-    let mut read = Vec::new();
-    while read.len() < count {
-        match next(socket).await {
-            Some(Message::Binary(bytes)) => read.extend(bytes),
-            other => panic!("{other:?} after {read:?}"),
-        }
-    }
-    read
-}
-
-#[tokio::test]
-async fn the_web_socket_handshake_wants_the_path_and_the_sub_protocol() {
-    let brooklet = with_listeners(&[plain("ws", ""), plain("tcp", "")]).await;
-    let address = brooklet.listener("ws");
-    let attempt = |path: &'static str, protocols| async move {
-        let stream = TcpStream::connect(address).await.unwrap();
-        match open(stream, address, path, protocols).await {
-            Ok((_, response)) => (101, response.headers().get("Sec-WebSocket-Protocol").cloned()),
-            Err(Error::Http(response)) => (response.status().as_u16(), None),
-            Err(error) => panic!("{error}"),
-        }
-    };
-    let chosen = Some(HeaderValue::from_static("mqtt"));
-    assert_eq!(attempt("/mqtt", Some("mqtt")).await, (101, chosen.clone()));
-    assert_eq!(attempt("/mqtt?x=1", Some("mqttv3.1, mqtt")).await, (101, chosen));
-    assert_eq!(attempt("/other", Some("mqtt")).await, (404, None));
-    // The client of this test takes no answer without a sub-protocol that it offered.
-    assert_eq!(attempt("/mqtt", Some("mqttv3.1")).await, (400, None));
-    assert_eq!(attempt("/mqtt", None).await, (400, None));
-    assert_eq!(brooklet.metric(FAILED_WS).await, 3.0);
-}
-
-#[tokio::test]
-async fn packets_and_frames_need_not_match() {
-    let brooklet = with_listeners(&[plain("ws", "")]).await;
-    let mut socket = web_socket(brooklet.listener("ws")).await;
-    let connect = connect(4, 2, 60, &[], "split");
-    for byte in &connect[..3] {
-        socket.send(Message::binary(vec![*byte])).await.unwrap();
-    }
-    // The rest in one message of two fragments, with a ping between them.
-    let fragment = |bytes: &[u8], kind, is_last| {
-        let data = Bytes::copy_from_slice(bytes);
-        Message::Frame(Frame::message(data, OpCode::Data(kind), is_last))
-    };
-    socket.send(fragment(&connect[3..9], Data::Binary, false)).await.unwrap();
-    socket.send(Message::Ping(Bytes::from_static(b"there?"))).await.unwrap();
-    assert_eq!(next(&mut socket).await, Some(Message::Pong(Bytes::from_static(b"there?"))));
-    socket.send(fragment(&connect[9..], Data::Continue, true)).await.unwrap();
-    assert_eq!(bytes(&mut socket, 4).await, [0x20, 2, 0, 0]);
-
-    let mut subscribe = vec![0, 1];
-    subscribe.extend(text("a"));
-    subscribe.push(0);
-    let mut publish = text("a");
-    publish.extend(b"x");
-    let (subscribe, publish) = (packet(0x82, &subscribe), packet(0x30, &publish));
-    let (head, tail) = publish.split_at(2);
-    socket.send(Message::binary([&subscribe[..], &[0xC0, 0], head].concat())).await.unwrap();
-    assert_eq!(bytes(&mut socket, 7).await, [0x90, 3, 0, 1, 0, 0xD0, 0]);
-    socket.send(Message::binary(tail.to_vec())).await.unwrap();
-    assert_eq!(bytes(&mut socket, publish.len()).await, publish);
-
-    socket.send(Message::binary(vec![0xE0, 0])).await.unwrap();
-    assert!(matches!(next(&mut socket).await, None | Some(Message::Close(_))));
-}
-
-#[tokio::test]
-async fn text_and_oversize_close_the_web_socket() {
-    let brooklet = with_listeners(&[plain("ws", ", max_packet_size = \"4KiB\"")]).await;
-    let address = brooklet.listener("ws");
-    let mut socket = web_socket(address).await;
-    socket.send(Message::binary(connect(5, 2, 60, &[], "texts"))).await.unwrap();
-    assert!(matches!(next(&mut socket).await, Some(Message::Binary(_))));
-    socket.send(Message::text("hello")).await.unwrap();
-    match next(&mut socket).await {
-        Some(Message::Close(Some(frame))) => assert_eq!(frame.code, CloseCode::Unsupported),
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(next(&mut socket).await, None);
-
-    let mut socket = web_socket(address).await;
-    let _ = socket.send(Message::binary(vec![0x10; 1 << 20])).await;
-    assert!(!matches!(next(&mut socket).await, Some(Message::Binary(_))));
-    brooklet.connect("others").await;
 }
 
 #[tokio::test]
