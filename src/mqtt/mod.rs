@@ -21,6 +21,8 @@ mod journal;
 mod limits;
 mod link;
 mod listener;
+#[cfg(test)]
+mod model;
 mod outbound;
 mod output;
 mod pace;

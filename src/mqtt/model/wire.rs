@@ -6,12 +6,24 @@ use crate::mqtt::packet::{QoS, RetainHandling, SubscriptionOptions, Version};
 /// What a client is sent, as far as the model looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
-    ConnAck { present: bool, code: u8 },
+    ConnAck {
+        present: bool,
+        code: u8,
+    },
     Publish(Incoming),
     /// PUBACK, PUBREC, PUBREL or PUBCOMP, by its first byte.
-    Ack { first: u8, id: u16, reason: u8 },
-    SubAck { id: u16, codes: Vec<u8> },
-    UnsubAck { id: u16 },
+    Ack {
+        first: u8,
+        id: u16,
+        reason: u8,
+    },
+    SubAck {
+        id: u16,
+        codes: Vec<u8>,
+    },
+    UnsubAck {
+        id: u16,
+    },
     Disconnect(u8),
 }
 

@@ -1,0 +1,426 @@
+//! Plays a sequence of steps to the broker and to the model of the specification, and compares.
+
+use std::time::Duration;
+
+use super::{
+    client::{Client, Outgoing, PUBREL, Stage},
+    spec::{FOR_EVER, Message, Spec},
+    wire::{self, Heard},
+    world::{World, read, write},
+};
+use crate::mqtt::packet::{QoS, RetainHandling, SubscriptionOptions, Version};
+
+pub(super) const CLIENTS: usize = 4;
+/// Of the last client, who speaks 3.1.1.
+const WINDOW: u16 = 3;
+pub(super) const TOPICS: [&str; 4] = ["a/b", "a/c", "a", "c"];
+pub(super) const FILTERS: [&str; 9] =
+    ["a/b", "a/+", "a/#", "#", "+/b", "c", "$share/g/a/#", "$share/g/a/b", "$share/h/#"];
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// Where the client is connected, a take-over.
+    Connect {
+        client: usize,
+        clean: bool,
+        expiry: u32,
+        window: u16,
+    },
+    /// The connection is cut.
+    Drop {
+        client: usize,
+    },
+    Disconnect {
+        client: usize,
+    },
+    Subscribe {
+        client: usize,
+        filter: usize,
+        options: SubscriptionOptions,
+    },
+    Unsubscribe {
+        client: usize,
+        filter: usize,
+    },
+    Publish {
+        client: usize,
+        topic: usize,
+        qos: QoS,
+        retain: bool,
+        is_empty: bool,
+        expires: bool,
+    },
+    /// One of the answers that the client owes, in any order.
+    Answer {
+        client: usize,
+        which: usize,
+        refuses: bool,
+    },
+    /// PUBREL for one of its messages.
+    Release {
+        client: usize,
+        which: usize,
+    },
+    /// The client reads nothing more on this connection.
+    Deafen {
+        client: usize,
+    },
+    Advance {
+        seconds: u64,
+    },
+    Commit {
+        entries: usize,
+    },
+    CommitAll,
+    /// How many entries the store has room for.
+    Room {
+        entries: usize,
+    },
+    Restart,
+}
+
+pub(super) struct Play {
+    world: World,
+    spec: Spec,
+    clients: Vec<Client>,
+    /// Everything is committed as soon as it is offered.
+    commits_at_once: bool,
+    room: usize,
+}
+
+impl Play {
+    pub(super) fn new(commits_at_once: bool) -> Self {
+        let version = |n| if n + 1 == CLIENTS { Version::V4 } else { Version::V5 };
+        let clients = (0..CLIENTS).map(|n| Client::new(format!("c{n}"), version(n))).collect();
+        let spec = Spec::new(CLIENTS);
+        Self { world: World::new(), spec, clients, commits_at_once, room: usize::MAX }
+    }
+
+    pub(super) fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Connect { client, clean, expiry, window } => {
+                self.connect(client, clean, expiry, window);
+            }
+            Step::Drop { client } => self.leave(client, false),
+            Step::Disconnect { client } => self.leave(client, true),
+            Step::Subscribe { client, filter, options } => {
+                self.subscribe(client, FILTERS[filter], options);
+            }
+            Step::Unsubscribe { client, filter } => self.unsubscribe(client, FILTERS[filter]),
+            Step::Publish { .. } => self.publish(step),
+            Step::Answer { client, which, refuses } => self.answer(client, which, refuses),
+            Step::Release { client, which } => self.release(client, which),
+            Step::Deafen { client } => self.clients[client].is_deaf = true,
+            Step::Advance { seconds } => {
+                self.world.advance(Duration::from_secs(seconds));
+                self.spec.expire(self.world.now());
+            }
+            Step::Commit { entries } => drop(self.world.commit(entries)),
+            Step::CommitAll => return self.settle(),
+            Step::Room { entries } => {
+                self.room = entries;
+                self.world.store.set_room(entries);
+            }
+            Step::Restart => self.restart(),
+        }
+        self.go_on();
+        if self.commits_at_once {
+            self.settle();
+        }
+    }
+
+    fn connect(&mut self, me: usize, clean: bool, expiry: u32, window: u16) {
+        let client = &mut self.clients[me];
+        let (expiry, window) = match client.version {
+            Version::V5 => (expiry, window),
+            Version::V4 => (if clean { 0 } else { FOR_EVER }, WINDOW),
+        };
+        let earlier = client.pipe.take();
+        if earlier.is_some() {
+            self.spec.retained.lose(me);
+        }
+        client.hang_up();
+        client.expects_session = self.spec.connect(me, clean, expiry);
+        client.window = usize::from(window);
+        let mut pipe = self.world.open();
+        write(&mut pipe, &wire::connect(client.version, &client.name, clean, expiry, window));
+        client.pipe = Some(pipe);
+        self.world.run();
+        drop(earlier);
+        self.world.run();
+    }
+
+    fn leave(&mut self, me: usize, says_so: bool) {
+        let client = &mut self.clients[me];
+        let Some(mut pipe) = client.pipe.take() else { return };
+        if says_so {
+            write(&mut pipe, &wire::packet(0xE0, &[]));
+        }
+        drop(pipe);
+        client.hang_up();
+        self.world.run();
+        let is_known = self.room == usize::MAX;
+        self.spec.retained.lose(me);
+        self.spec.leave(me, self.world.now(), is_known);
+    }
+
+    fn send(&mut self, me: usize, bytes: &[u8]) {
+        if let Some(pipe) = &mut self.clients[me].pipe {
+            write(pipe, bytes);
+        }
+        self.world.run();
+    }
+
+    fn subscribe(&mut self, me: usize, filter: &'static str, mut options: SubscriptionOptions) {
+        let client = &mut self.clients[me];
+        if !client.is_open || client.requests.values().any(|(known, _)| *known == filter) {
+            return;
+        }
+        if client.version == Version::V4 {
+            options.identifier = None;
+            options.no_local = false;
+            options.retain_as_published = false;
+            options.retain_handling = RetainHandling::SendOnSubscribe;
+        }
+        options.no_local &= !filter.starts_with('$');
+        let id = client.free_id();
+        client.requests.insert(id, (filter, true));
+        let bytes = wire::subscribe(client.version, id, filter, options);
+        self.spec.subscribe(me, filter, options);
+        self.send(me, &bytes);
+    }
+
+    fn unsubscribe(&mut self, me: usize, filter: &'static str) {
+        let client = &mut self.clients[me];
+        if !client.is_open || client.requests.values().any(|(known, _)| *known == filter) {
+            return;
+        }
+        let id = client.free_id();
+        client.requests.insert(id, (filter, false));
+        let bytes = wire::unsubscribe(client.version, id, filter);
+        self.spec.unsubscribe(me, filter);
+        self.send(me, &bytes);
+    }
+
+    fn publish(&mut self, step: &Step) {
+        let Step::Publish { client: me, topic, qos, retain, is_empty, expires } = *step else {
+            return;
+        };
+        let client = &mut self.clients[me];
+        if !client.is_open {
+            return;
+        }
+        let number = self.spec.messages.len();
+        let message = Message {
+            number,
+            topic: TOPICS[topic],
+            qos,
+            retain,
+            is_empty: is_empty && retain,
+            expiry: (expires && client.version == Version::V5).then_some(20),
+            sent_at: self.world.now(),
+            publisher: me,
+            incarnation: self.spec.session(me).incarnation,
+        };
+        let id = client.free_id();
+        let bytes = wire::publish(client.version, &message, id, false);
+        if qos != QoS::AtMostOnce {
+            client.outgoing.push(Outgoing { id, number, stage: Stage::Published });
+        }
+        self.spec.messages.push(message);
+        self.spec.publish(number, false);
+        self.send(me, &bytes);
+    }
+
+    fn answer(&mut self, me: usize, which: usize, refuses: bool) {
+        if self.clients[me].is_open
+            && let Some(bytes) = self.clients[me].answer(which, refuses, &mut self.spec, me)
+        {
+            self.send(me, &bytes);
+        }
+    }
+
+    fn release(&mut self, me: usize, which: usize) {
+        let client = &self.clients[me];
+        let waiting: Vec<u16> = client
+            .outgoing
+            .iter()
+            .filter(|out| out.stage == Stage::Received)
+            .map(|out| out.id)
+            .collect();
+        if !client.is_open || waiting.is_empty() {
+            return;
+        }
+        let bytes = wire::ack(client.version, PUBREL, waiting[which % waiting.len()], 0);
+        self.send(me, &bytes);
+    }
+
+    fn restart(&mut self) {
+        self.clients.iter_mut().for_each(Client::hang_up);
+        self.world.restart(self.room);
+        self.spec.restart(self.world.now());
+        self.spec.expire(self.world.now());
+    }
+
+    /// Lets the broker run and the clients hear what it says, until nobody has anything to do.
+    fn go_on(&mut self) {
+        loop {
+            self.world.run();
+            let mut has_heard = false;
+            for me in 0..CLIENTS {
+                has_heard |= self.listen(me);
+            }
+            if !has_heard {
+                return;
+            }
+        }
+    }
+
+    fn listen(&mut self, me: usize) -> bool {
+        let client = &mut self.clients[me];
+        let Some(pipe) = client.pipe.as_mut().filter(|_| !client.is_deaf) else {
+            return false;
+        };
+        let is_connected = read(pipe, &mut client.bytes);
+        let version = client.version;
+        let mut has_heard = false;
+        while let Some(heard) = wire::next(&mut self.clients[me].bytes, version) {
+            has_heard = true;
+            self.hear(me, heard);
+        }
+        assert!(is_connected, "the broker has closed the connection of client {me}");
+        has_heard
+    }
+
+    fn hear(&mut self, me: usize, heard: Heard) {
+        let now = self.world.now();
+        let client = &mut self.clients[me];
+        match heard {
+            Heard::ConnAck { present, code } => {
+                assert_eq!(code, 0, "CONNACK");
+                let expected = client.expects_session;
+                assert!(expected.is_none_or(|e| e == present), "session present: {present}");
+                client.is_open = true;
+                self.spec.connected(me, present);
+                if present {
+                    let bytes = client.resent(&mut self.spec);
+                    self.send(me, &bytes);
+                } else {
+                    client.forget();
+                }
+            }
+            Heard::Publish(incoming) => client.on_publish(&incoming, &mut self.spec, me, now),
+            Heard::Ack { first: PUBREL, id, .. } => client.on_release(id),
+            Heard::Ack { first, id, reason } => {
+                client.on_answer(first, id, reason, &mut self.spec);
+            }
+            Heard::SubAck { id, codes } => {
+                let (filter, _) = client.requests.remove(&id).expect("a SUBSCRIBE");
+                assert!(codes.iter().all(|code| *code < 3), "SUBACK {codes:?}");
+                let session = self.spec.session(me);
+                session.subscriptions.get_mut(filter).expect("asked for").is_sure = true;
+            }
+            Heard::UnsubAck { id } => {
+                let (filter, _) = client.requests.remove(&id).expect("an UNSUBSCRIBE");
+                self.spec.session(me).subscriptions.remove(filter);
+            }
+            Heard::Disconnect(reason) => panic!("client {me} is sent away: {reason:#x}"),
+        }
+    }
+
+    /// Commits until nothing is left to be committed, and compares what is kept.
+    fn settle(&mut self) {
+        self.world.store.set_room(usize::MAX);
+        self.room = usize::MAX;
+        loop {
+            self.go_on();
+            if !self.world.commit(usize::MAX) && self.world.store.is_idle() {
+                break;
+            }
+        }
+        self.go_on();
+        let now = self.world.now();
+        self.spec.settle(now);
+        self.world.advance(Duration::ZERO);
+        while self.world.commit(usize::MAX) {}
+        self.go_on();
+        self.compare(now);
+    }
+
+    fn compare(&mut self, now: i64) {
+        let tables = self.world.store.tables();
+        let router = &self.world.broker.router;
+        self.spec.retained.settle(now, |topic| {
+            let kept = tables.retained.get(topic).map(|message| message.payload.to_vec());
+            let held = router.retained_message(topic).map(|payload| payload.to_vec());
+            assert_eq!(kept, held, "{topic}: the store against memory");
+            held
+        });
+        let stored: Vec<_> = {
+            let sessions = self.world.broker.sessions.lock();
+            sessions.all().filter(|session| session.is_stored).cloned().collect()
+        };
+        let mut keys: Vec<u64> = stored.iter().map(|session| session.key).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, tables.sessions.keys().copied().collect::<Vec<_>>(), "sessions");
+        for session in stored {
+            let (row, state) = (&tables.sessions[&session.key], session.lock());
+            let mut filters: Vec<_> =
+                state.subscriptions.iter().map(|(f, o)| (f.to_string(), *o)).collect();
+            filters.sort_by(|a, b| a.0.cmp(&b.0));
+            let kept: Vec<_> =
+                row.subscriptions.iter().map(|(name, (_, o, _))| (name.clone(), *o)).collect();
+            assert_eq!(kept, filters, "subscriptions of {}", session.client_id);
+            let held = state.inflight.len() + state.queued().0;
+            assert!(row.queue.len() <= held, "{} rows for {held} deliveries", row.queue.len());
+            assert!(row.unreleased.len() <= state.unreleased(), "packet ids of {session:?}");
+        }
+        assert!(tables.wills.is_empty(), "wills");
+    }
+
+    /// Everybody comes back and answers everything: all that was promised has come, nothing is left.
+    pub(super) fn finish(&mut self) {
+        self.settle();
+        for me in 0..CLIENTS {
+            let has_session = self.spec.sessions[me].is_some();
+            if has_session && (!self.clients[me].is_open || self.clients[me].is_deaf) {
+                let expiry = self.spec.session(me).expiry.max(1);
+                self.connect(me, false, expiry, WINDOW);
+            }
+        }
+        self.settle();
+        while self.answer_all() {
+            self.settle();
+        }
+        self.spec.assert_paid();
+        for client in &self.clients {
+            assert!(client.received.is_empty(), "{} is never asked to release", client.name);
+        }
+        assert_eq!(self.world.broker.router.budget.used(), 0, "bytes queued");
+        let tables = self.world.store.tables();
+        assert!(tables.messages.is_empty(), "messages left: {:?}", tables.messages);
+        for row in tables.sessions.values() {
+            assert!(row.queue.is_empty() && row.unreleased.is_empty(), "left: {row:?}");
+        }
+    }
+
+    fn answer_all(&mut self) -> bool {
+        let mut has_answered = false;
+        for me in 0..CLIENTS {
+            let client = &self.clients[me];
+            if !client.is_open {
+                continue;
+            }
+            let due = client.due.len();
+            let releases = client.outgoing.len();
+            has_answered |= due + releases > 0;
+            for _ in 0..due {
+                self.answer(me, 0, false);
+            }
+            for which in 0..releases {
+                self.release(me, which);
+            }
+        }
+        has_answered
+    }
+}
