@@ -131,6 +131,9 @@ pub(crate) struct SessionState {
     pub(crate) last_position: u64,
     /// Up to this position deliveries may be sent.
     pub(crate) sent_to: u64,
+    /// The newest delivery that was stored as one that waits. While it does, so do those behind it:
+    /// a restart takes what may have been sent before what waits.
+    waiting_to: u64,
     is_marking: bool,
 }
 
@@ -182,8 +185,13 @@ impl Session {
             displaced += 1;
         };
         state.last_position += 1;
-        let is_sent = state.link.is_some() && state.queue.len() < window;
-        Some(Reserved { position: state.last_position, packet_id, is_sent, displaced })
+        let position = state.last_position;
+        let keeps_up = state.link.is_some() && state.queue.len() < window;
+        let is_sent = keeps_up && state.waiting_to <= state.sent_to;
+        if !is_sent {
+            state.waiting_to = position;
+        }
+        Some(Reserved { position, packet_id, is_sent, displaced })
     }
 
     /// Ends the session: nothing can be pushed any more.
@@ -233,6 +241,7 @@ impl Session {
         match stage {
             Some(stage) => state.inflight.restore(packet_id, delivery, stage),
             None => {
+                state.waiting_to = state.waiting_to.max(position);
                 state.inflight.reserve_again(packet_id);
                 state.queue.append(delivery);
             }
@@ -279,6 +288,7 @@ impl SessionState {
             deadline: None,
             last_position: 0,
             sent_to: 0,
+            waiting_to: 0,
             is_marking: false,
         }
     }
