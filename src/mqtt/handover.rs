@@ -62,6 +62,7 @@ impl Router {
         };
         let mut delivery = Delivery {
             qos: delivery.publication.qos.min(member.options.qos),
+            retain: delivery.publication.retain && member.options.retain_as_published,
             identifiers: member.options.identifier.map(|identifier| Box::from([identifier])),
             ..delivery
         };
