@@ -105,6 +105,8 @@ pub(crate) struct Session {
 pub(crate) struct SessionState {
     /// The connection that serves the session; `None` while the client is away.
     pub(crate) link: Option<Arc<Link>>,
+    /// What its newest connection has changed is on its way to the store.
+    pub(crate) is_opening: bool,
     /// No longer the client's: nothing is owed by it any more.
     pub(crate) has_ended: bool,
     /// Waits to be sent. Bound: `queued_messages_max`, `queued_bytes_max`, the budget of all; full:
@@ -275,6 +277,7 @@ impl SessionState {
     fn new(budget: Arc<Budget>) -> Self {
         Self {
             link: None,
+            is_opening: false,
             has_ended: false,
             queue: Queue::new(budget),
             replays: VecDeque::new(),
