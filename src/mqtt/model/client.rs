@@ -16,6 +16,8 @@ pub(super) enum Stage {
     Published,
     /// PUBREC has come.
     Received,
+    /// PUBREL is sent.
+    Released,
 }
 
 /// A message of the client's own, until it is complete.
@@ -53,6 +55,10 @@ pub(super) struct Client {
     /// It reads nothing more on this connection.
     pub(super) is_deaf: bool,
     pub(super) window: usize,
+    /// The session ends with the connection.
+    pub(super) is_for_once: bool,
+    /// It has given up a session that may go on: what it published there is never released.
+    pub(super) has_forgotten: bool,
     /// SUBSCRIBE and UNSUBSCRIBE under way, by packet id.
     pub(super) requests: BTreeMap<u16, (&'static str, bool)>,
     pub(super) outgoing: Vec<Outgoing>,
@@ -76,6 +82,8 @@ impl Client {
             expects_session: None,
             is_deaf: false,
             window: 1,
+            is_for_once: true,
+            has_forgotten: false,
             requests: BTreeMap::new(),
             outgoing: Vec::new(),
             due: Vec::new(),
@@ -86,7 +94,7 @@ impl Client {
     }
 
     /// The connection is gone, and with it what was on its way.
-    pub(super) fn hang_up(&mut self) {
+    pub(super) fn hang_up(&mut self, spec: &mut Spec, me: usize) {
         self.pipe = None;
         self.bytes.clear();
         self.is_open = false;
@@ -94,10 +102,15 @@ impl Client {
         self.requests.clear();
         self.due.clear();
         self.under_way.clear();
+        if self.is_for_once {
+            self.forget();
+            spec.forget(me);
+        }
     }
 
-    /// The CONNACK says that the session begins anew.
+    /// The session begins anew.
     pub(super) fn forget(&mut self) {
+        self.has_forgotten = true;
         self.outgoing.clear();
         self.received.clear();
         self.outstanding.clear();
@@ -187,16 +200,20 @@ impl Client {
     }
 
     /// What the client says again when its session goes on, in order.
-    pub(super) fn resent(&self, spec: &mut Spec) -> Vec<u8> {
+    pub(super) fn resent(&mut self, spec: &mut Spec, now: i64) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for out in &self.outgoing {
+        for out in &mut self.outgoing {
             match out.stage {
                 Stage::Published => {
+                    spec.messages[out.number].sent_again_at = now;
                     let message: Message = spec.messages[out.number].clone();
                     bytes.extend(wire::publish(self.version, &message, out.id, true));
                     spec.publish(out.number, true);
                 }
-                Stage::Received => bytes.extend(wire::ack(self.version, PUBREL, out.id, 0)),
+                Stage::Received | Stage::Released => {
+                    out.stage = Stage::Released;
+                    bytes.extend(wire::ack(self.version, PUBREL, out.id, 0));
+                }
             }
         }
         bytes
@@ -223,8 +240,8 @@ impl Client {
             (PUBREC, QoS::ExactlyOnce) => {
                 if out.stage == Stage::Published {
                     spec.acknowledged(out.number);
+                    out.stage = Stage::Received;
                 }
-                out.stage = Stage::Received;
             }
             (PUBCOMP, QoS::ExactlyOnce) => drop(self.outgoing.remove(at)),
             _ => panic!("{first:#x} for a message of {qos:?}"),

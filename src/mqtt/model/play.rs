@@ -113,7 +113,7 @@ impl Play {
             Step::Deafen { client } => self.clients[client].is_deaf = true,
             Step::Advance { seconds } => {
                 self.world.advance(Duration::from_secs(seconds));
-                self.spec.expire(self.world.now());
+                self.expire();
             }
             Step::Commit { entries } => drop(self.world.commit(entries)),
             Step::CommitAll => return self.settle(),
@@ -139,9 +139,13 @@ impl Play {
         if earlier.is_some() {
             self.spec.retained.lose(me);
         }
-        client.hang_up();
+        client.hang_up(&mut self.spec, me);
+        if clean {
+            client.forget();
+        }
         client.expects_session = self.spec.connect(me, clean, expiry);
         client.window = usize::from(window);
+        client.is_for_once = expiry == 0;
         let mut pipe = self.world.open();
         write(&mut pipe, &wire::connect(client.version, &client.name, clean, expiry, window));
         client.pipe = Some(pipe);
@@ -157,7 +161,7 @@ impl Play {
             write(&mut pipe, &wire::packet(0xE0, &[]));
         }
         drop(pipe);
-        client.hang_up();
+        client.hang_up(&mut self.spec, me);
         self.world.run();
         let is_known = self.room == usize::MAX;
         self.spec.retained.lose(me);
@@ -219,6 +223,7 @@ impl Play {
             is_empty: is_empty && retain,
             expiry: (expires && client.version == Version::V5).then_some(20),
             sent_at: self.world.now(),
+            sent_again_at: self.world.now(),
             publisher: me,
             incarnation: self.spec.session(me).incarnation,
         };
@@ -241,25 +246,30 @@ impl Play {
     }
 
     fn release(&mut self, me: usize, which: usize) {
-        let client = &self.clients[me];
-        let waiting: Vec<u16> = client
-            .outgoing
-            .iter()
-            .filter(|out| out.stage == Stage::Received)
-            .map(|out| out.id)
-            .collect();
-        if !client.is_open || waiting.is_empty() {
-            return;
-        }
-        let bytes = wire::ack(client.version, PUBREL, waiting[which % waiting.len()], 0);
+        let client = &mut self.clients[me];
+        let is_waiting = |out: &&mut Outgoing| out.stage == Stage::Received;
+        let waiting = client.outgoing.iter_mut().filter(is_waiting).count();
+        let of = client.outgoing.iter_mut().filter(is_waiting).nth(which % waiting.max(1));
+        let Some(out) = of.filter(|_| client.is_open) else { return };
+        out.stage = Stage::Released;
+        let bytes = wire::ack(client.version, PUBREL, out.id, 0);
         self.send(me, &bytes);
     }
 
     fn restart(&mut self) {
-        self.clients.iter_mut().for_each(Client::hang_up);
         self.world.restart(self.room);
         self.spec.restart(self.world.now());
-        self.spec.expire(self.world.now());
+        for me in 0..CLIENTS {
+            self.clients[me].hang_up(&mut self.spec, me);
+        }
+        self.expire();
+    }
+
+    /// A client whose session may have ended gives it up, as the broker does.
+    fn expire(&mut self) {
+        for me in self.spec.expire(self.world.now()) {
+            self.clients[me].forget();
+        }
     }
 
     /// Lets the broker run and the clients hear what it says, until nobody has anything to do.
@@ -303,10 +313,11 @@ impl Play {
                 client.is_open = true;
                 self.spec.connected(me, present);
                 if present {
-                    let bytes = client.resent(&mut self.spec);
+                    let bytes = client.resent(&mut self.spec, now);
                     self.send(me, &bytes);
                 } else {
                     client.forget();
+                    client.has_forgotten = false;
                 }
             }
             Heard::Publish(incoming) => client.on_publish(&incoming, &mut self.spec, me, now),
@@ -317,8 +328,7 @@ impl Play {
             Heard::SubAck { id, codes } => {
                 let (filter, _) = client.requests.remove(&id).expect("a SUBSCRIBE");
                 assert!(codes.iter().all(|code| *code < 3), "SUBACK {codes:?}");
-                let session = self.spec.session(me);
-                session.subscriptions.get_mut(filter).expect("asked for").is_sure = true;
+                self.spec.subscribed(me, filter);
             }
             Heard::UnsubAck { id } => {
                 let (filter, _) = client.requests.remove(&id).expect("an UNSUBSCRIBE");
@@ -393,15 +403,22 @@ impl Play {
             self.settle();
         }
         self.spec.assert_paid();
-        for client in &self.clients {
+        for client in self.clients.iter().filter(|client| client.is_open) {
             assert!(client.received.is_empty(), "{} is never asked to release", client.name);
+        }
+        for session in self.world.broker.sessions.lock().all() {
+            let (messages, _) = session.lock().queued();
+            assert_eq!(messages, 0, "queued for {}", session.client_id);
         }
         assert_eq!(self.world.broker.router.budget.used(), 0, "bytes queued");
         let tables = self.world.store.tables();
-        assert!(tables.messages.is_empty(), "messages left: {:?}", tables.messages);
         for row in tables.sessions.values() {
-            assert!(row.queue.is_empty() && row.unreleased.is_empty(), "left: {row:?}");
+            let client = self.clients.iter().find(|client| *client.name == *row.client_id);
+            let is_released =
+                row.unreleased.is_empty() || client.is_some_and(|client| client.has_forgotten);
+            assert!(row.queue.is_empty() && is_released, "left: {row:?}");
         }
+        assert!(tables.messages.is_empty(), "messages left: {:?}", tables.messages);
     }
 
     fn answer_all(&mut self) -> bool {

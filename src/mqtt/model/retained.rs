@@ -18,8 +18,9 @@ struct Topic {
 struct UnderWay {
     message: Message,
     is_acknowledged: bool,
-    /// The process has ended since it was sent.
+    /// The process has ended since it was sent, or the broker has taken it before.
     may_be_lost: bool,
+    is_again: bool,
 }
 
 #[derive(Debug, Default)]
@@ -28,18 +29,22 @@ pub(super) struct Retained {
 }
 
 impl Retained {
-    pub(super) fn publish(&mut self, message: &Message) {
+    pub(super) fn publish(&mut self, message: &Message, is_again: bool) {
         let topic = self.topics.entry(message.topic).or_default();
-        let message = message.clone();
-        topic.under_way.push(UnderWay { message, is_acknowledged: false, may_be_lost: false });
+        topic.under_way.push(UnderWay {
+            message: message.clone(),
+            is_acknowledged: false,
+            may_be_lost: is_again,
+            is_again,
+        });
     }
 
     pub(super) fn acknowledged(&mut self, number: usize) {
         for topic in self.topics.values_mut() {
-            let Some(at) = topic.under_way.iter().rposition(|u| u.message.number == number) else {
-                continue;
-            };
-            topic.under_way[at].is_acknowledged = true;
+            let is_it = |u: &&mut UnderWay| u.message.number == number && !u.is_again;
+            if let Some(under_way) = topic.under_way.iter_mut().find(is_it) {
+                under_way.is_acknowledged = true;
+            }
         }
     }
 
@@ -69,9 +74,12 @@ impl Retained {
             }
             let under_way = topic.under_way.drain(..).map(|under_way| under_way.message);
             candidates.extend(under_way.map(|message| (!message.is_empty).then_some(message)));
-            let is_it = |candidate: &Option<Message>| {
-                let alive = candidate.as_ref().filter(|message| !message.has_expired(now));
-                alive.map(Message::payload) == found
+            let is_it = |candidate: &Option<Message>| match (candidate, &found) {
+                (None, found) => found.is_none(),
+                (Some(message), None) => message.may_have_expired(now),
+                (Some(message), Some(found)) => {
+                    !message.has_expired(now) && message.payload() == *found
+                }
             };
             let known = candidates.iter().rposition(is_it);
             let at = known.unwrap_or_else(|| panic!("{name}: {found:?} is not of {candidates:?}"));

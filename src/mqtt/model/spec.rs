@@ -24,6 +24,8 @@ pub(super) struct Message {
     pub(super) is_empty: bool,
     pub(super) expiry: Option<u32>,
     pub(super) sent_at: i64,
+    /// The last time; whether the broker counts from then depends on whether it had the message.
+    pub(super) sent_again_at: i64,
     pub(super) publisher: usize,
     /// Of the publisher's sessions, the one that it was first sent in.
     pub(super) incarnation: usize,
@@ -35,15 +37,22 @@ impl Message {
     }
 
     pub(super) fn has_expired(&self, now: i64) -> bool {
-        self.expiry.is_some_and(|seconds| self.sent_at + i64::from(seconds) * 1_000_000 <= now)
+        let ends = |seconds| self.sent_again_at + i64::from(seconds) * 1_000_000;
+        self.expiry.is_some_and(|seconds: u32| ends(seconds) <= now)
+    }
+
+    pub(super) fn may_have_expired(&self, now: i64) -> bool {
+        let ends = |seconds| self.sent_at + i64::from(seconds) * 1_000_000;
+        self.expiry.is_some_and(|seconds: u32| ends(seconds) <= now)
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Subscription {
-    pub(super) options: SubscriptionOptions,
     /// Acknowledged, and nothing under way that changes it.
     pub(super) is_sure: bool,
+    /// More than one while what changes it is under way.
+    pub(super) options: Vec<SubscriptionOptions>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -67,6 +76,8 @@ pub(super) struct Session {
     owed: BTreeMap<usize, bool>,
     /// How often the client has taken each message.
     taken: BTreeMap<usize, usize>,
+    /// Messages that have come, taken or not.
+    seen: BTreeSet<usize>,
     /// The newest message, by publisher, topic and both QoS.
     newest: BTreeMap<(usize, &'static str, QoS, QoS), usize>,
 }
@@ -128,6 +139,11 @@ impl Spec {
             return Some(false);
         }
         let session = self.session(client);
+        if was_doubtful && session.is_connected {
+            // What is resumed may be a session that the CONNECT before has begun.
+            session.owed.clear();
+            session.subscriptions.values_mut().for_each(|known| known.is_sure = false);
+        }
         session.is_connected = true;
         session.is_open = false;
         session.expiry = expiry;
@@ -169,7 +185,6 @@ impl Spec {
         session.is_connected = false;
         session.is_open = false;
         session.ends = (session.expiry != FOR_EVER).then_some((at, is_known.then_some(at)));
-        session.subscriptions.values_mut().filter(|s| !s.is_sure).for_each(|s| s.is_sure = false);
     }
 
     fn end(&mut self, client: usize) {
@@ -177,21 +192,27 @@ impl Spec {
         for (filter, _) in &session.history {
             self.groups.retain(|owed| owed.filter != *filter);
         }
-        if session.is_stored {
-            self.ghosts[client] = Some(session);
+        if session.is_stored && self.ghosts[client].is_none() {
+            self.ghosts[client] = Some(Session { taken: BTreeMap::new(), ..session });
         }
     }
 
-    /// The clock shows `now`, and the broker has looked at it.
-    pub(super) fn expire(&mut self, now: i64) {
+    /// The clock shows `now`, and the broker has looked at it; whose sessions may have ended.
+    pub(super) fn expire(&mut self, now: i64) -> Vec<usize> {
+        let mut ended = Vec::new();
         for client in 0..self.sessions.len() {
             let Some(session) = &mut self.sessions[client] else { continue };
             match session.ends {
                 Some((_, Some(latest))) if latest <= now => self.end(client),
-                Some((earliest, _)) if earliest <= now => session.is_doubtful = true,
-                _ => {}
+                Some((earliest, _)) if earliest <= now => {
+                    session.is_doubtful = true;
+                    session.taken.clear();
+                }
+                _ => continue,
             }
+            ended.push(client);
         }
+        ended
     }
 
     /// The process has ended, and another begun at `now`.
@@ -213,16 +234,25 @@ impl Spec {
                 };
                 session.is_connected = false;
                 session.is_open = false;
-                if !session.is_stored || session.expiry == 0 {
+                if session.is_doubtful {
+                    session.ends = None;
+                }
+                let was_open = session.is_stored && !session.is_doubtful;
+                if !session.is_stored || (session.expiry == 0 && was_open) {
                     self.end(client);
                 }
+                if was_open {
+                    self.ghosts[client] = None;
+                }
             }
-            if let Some(ghost) = self.ghosts[client].take() {
+            if let Some(mut ghost) = self.ghosts[client].take() {
+                ghost.subscriptions.values_mut().for_each(|known| known.is_sure = false);
                 self.sessions[client] = Some(Session {
                     is_doubtful: true,
                     is_connected: false,
                     is_open: false,
                     owed: BTreeMap::new(),
+                    ends: None,
                     ..ghost
                 });
             }
@@ -265,7 +295,9 @@ impl Spec {
             }
         }
         session.history.push((filter, options));
-        session.subscriptions.insert(filter, Subscription { options, is_sure: false });
+        let known = session.subscriptions.entry(filter).or_default();
+        known.options.push(options);
+        known.is_sure = false;
     }
 
     pub(super) fn unsubscribe(&mut self, client: usize, filter: &'static str) {
@@ -286,8 +318,11 @@ impl Spec {
         self.unsettled.insert(number);
         let message = self.messages[number].clone();
         let mut groups: BTreeMap<&'static str, bool> = BTreeMap::new();
-        for session in self.sessions.iter_mut().chain(&mut self.ghosts).flatten() {
+        for session in self.sessions.iter_mut().flatten() {
             session.publish(&message, is_again, &mut groups);
+        }
+        for ghost in self.ghosts.iter_mut().flatten() {
+            ghost.publish(&message, is_again, &mut BTreeMap::new());
         }
         let may_be_known = is_again && message.qos == QoS::ExactlyOnce;
         let is_owed = message.qos != QoS::AtMostOnce && message.expiry.is_none() && !may_be_known;
@@ -299,7 +334,7 @@ impl Spec {
             }
         }
         if message.retain {
-            self.retained.publish(&message);
+            self.retained.publish(&message, may_be_known);
         }
     }
 
@@ -329,11 +364,25 @@ impl Spec {
         }
     }
 
+    /// The client knows nothing of what it has taken any more.
+    pub(super) fn forget(&mut self, client: usize) {
+        if let Some(session) = &mut self.sessions[client] {
+            session.taken.clear();
+        }
+    }
+
     /// The client does not want the message: it counts as not taken.
     pub(super) fn rejected(&mut self, client: usize, number: usize) {
         if let Some(taken) = self.session(client).taken.get_mut(&number) {
             *taken = taken.saturating_sub(1);
         }
+    }
+
+    /// SUBACK.
+    pub(super) fn subscribed(&mut self, client: usize, filter: &'static str) {
+        let known = self.session(client).subscriptions.get_mut(filter).expect("asked for");
+        known.options.drain(..known.options.len() - 1);
+        known.is_sure = true;
     }
 
     pub(super) fn has_shared(&mut self, client: usize) -> bool {
@@ -368,19 +417,22 @@ impl Session {
         let is_own = message.incarnation == self.incarnation;
         let mut granted = None;
         for (filter, subscription) in &self.subscriptions {
-            let options = subscription.options;
-            let is_deaf = options.no_local && is_own;
-            if is_deaf || !asks_for(filter, message.topic) {
+            if !asks_for(filter, message.topic) {
                 continue;
             }
             if shared(filter).is_some() {
                 *groups.entry(filter).or_default() |= subscription.is_sure;
                 continue;
             }
-            let qos = message.qos.min(options.qos);
-            self.live.entry(message.number).or_default().insert(qos);
-            if subscription.is_sure {
-                granted = granted.max(Some(options.qos));
+            for options in &subscription.options {
+                if options.no_local && is_own {
+                    continue;
+                }
+                let qos = message.qos.min(options.qos);
+                self.live.entry(message.number).or_default().insert(qos);
+                if subscription.is_sure {
+                    granted = granted.max(Some(options.qos));
+                }
             }
         }
         let is_there = !self.is_doubtful && (self.is_stored || self.is_open);
@@ -427,8 +479,7 @@ impl Session {
         if groups.is_empty() && replays == 0 {
             let stream = (message.publisher, message.topic, message.qos, heard.qos);
             let newest = self.newest.entry(stream).or_default();
-            let is_known = self.taken.get(&message.number).is_some_and(|times| *times > 1);
-            let is_repeat = !is_taken || is_known || heard.dup;
+            let is_repeat = !self.seen.insert(message.number) || heard.dup;
             assert!(is_repeat || message.number >= *newest, "{heard:?} after {newest}");
             *newest = message.number.max(*newest);
         }

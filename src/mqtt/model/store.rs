@@ -40,7 +40,7 @@ pub(super) struct Tables {
 
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    client_id: ClientId,
+    pub(super) client_id: ClientId,
     owner: Identity,
     expiry: u32,
     expires_at: Option<i64>,
