@@ -57,7 +57,7 @@ pub(super) struct Client {
     pub(super) window: usize,
     /// The session ends with the connection.
     pub(super) is_for_once: bool,
-    /// It has given up a session that may go on: what it published there is never released.
+    /// It has given up a session that may go on.
     pub(super) has_forgotten: bool,
     /// SUBSCRIBE and UNSUBSCRIBE under way, by packet id.
     pub(super) requests: BTreeMap<u16, (&'static str, bool)>,
@@ -206,6 +206,7 @@ impl Client {
             match out.stage {
                 Stage::Published => {
                     spec.messages[out.number].sent_again_at = now;
+                    spec.messages[out.number].is_resent = true;
                     let message: Message = spec.messages[out.number].clone();
                     bytes.extend(wire::publish(self.version, &message, out.id, true));
                     spec.publish(out.number, true);

@@ -131,6 +131,8 @@ impl Play {
 
     fn connect(&mut self, me: usize, clean: bool, expiry: u32, window: u16) {
         let client = &mut self.clients[me];
+        // A client that knows nothing of a session may not resume it.
+        let clean = clean || client.has_forgotten;
         let (expiry, window) = match client.version {
             Version::V5 => (expiry, window),
             Version::V4 => (if clean { 0 } else { FOR_EVER }, WINDOW),
@@ -161,9 +163,9 @@ impl Play {
             write(&mut pipe, &wire::packet(0xE0, &[]));
         }
         drop(pipe);
+        let is_known = client.is_open && self.room == usize::MAX;
         client.hang_up(&mut self.spec, me);
         self.world.run();
-        let is_known = self.room == usize::MAX;
         self.spec.retained.lose(me);
         self.spec.leave(me, self.world.now(), is_known);
     }
@@ -224,6 +226,7 @@ impl Play {
             expiry: (expires && client.version == Version::V5).then_some(20),
             sent_at: self.world.now(),
             sent_again_at: self.world.now(),
+            is_resent: false,
             publisher: me,
             incarnation: self.spec.session(me).incarnation,
         };
@@ -413,10 +416,7 @@ impl Play {
         assert_eq!(self.world.broker.router.budget.used(), 0, "bytes queued");
         let tables = self.world.store.tables();
         for row in tables.sessions.values() {
-            let client = self.clients.iter().find(|client| *client.name == *row.client_id);
-            let is_released =
-                row.unreleased.is_empty() || client.is_some_and(|client| client.has_forgotten);
-            assert!(row.queue.is_empty() && is_released, "left: {row:?}");
+            assert!(row.queue.is_empty() && row.unreleased.is_empty(), "left: {row:?}");
         }
         assert!(tables.messages.is_empty(), "messages left: {:?}", tables.messages);
     }

@@ -26,6 +26,7 @@ pub(super) struct Message {
     pub(super) sent_at: i64,
     /// The last time; whether the broker counts from then depends on whether it had the message.
     pub(super) sent_again_at: i64,
+    pub(super) is_resent: bool,
     pub(super) publisher: usize,
     /// Of the publisher's sessions, the one that it was first sent in.
     pub(super) incarnation: usize,
@@ -479,7 +480,7 @@ impl Session {
         if groups.is_empty() && replays == 0 {
             let stream = (message.publisher, message.topic, message.qos, heard.qos);
             let newest = self.newest.entry(stream).or_default();
-            let is_repeat = !self.seen.insert(message.number) || heard.dup;
+            let is_repeat = !self.seen.insert(message.number) || heard.dup || message.is_resent;
             assert!(is_repeat || message.number >= *newest, "{heard:?} after {newest}");
             *newest = message.number.max(*newest);
         }

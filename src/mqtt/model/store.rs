@@ -40,7 +40,7 @@ pub(super) struct Tables {
 
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    pub(super) client_id: ClientId,
+    client_id: ClientId,
     owner: Identity,
     expiry: u32,
     expires_at: Option<i64>,
