@@ -137,6 +137,8 @@ pub(crate) struct SessionState {
     /// a restart takes what may have been sent before what waits.
     waiting_to: u64,
     is_marking: bool,
+    /// The newest mark, whether the store has it or not.
+    marked_to: u64,
 }
 
 /// What a delivery that is to be stored is given.
@@ -173,7 +175,10 @@ impl Session {
 
     /// Takes a position and a packet id for a message that is about to be stored. `None`: the session
     /// has ended, or every packet id is under way.
-    pub(crate) fn reserve(&self, window: usize) -> Option<Reserved> {
+    ///
+    /// A delivery whose row `trails` behind is queued before that is on disk: it gets a position past
+    /// those that may be sent, so that it waits for its mark, which is written after the row.
+    pub(crate) fn reserve(&self, window: usize, trails: bool) -> Option<Reserved> {
         let mut state = self.state.lock();
         let mut displaced = 0;
         let packet_id = loop {
@@ -186,9 +191,12 @@ impl Session {
             state.displace()?;
             displaced += 1;
         };
+        if trails {
+            state.last_position = state.last_position.max(state.sent_to).max(state.marked_to);
+        }
         state.last_position += 1;
         let position = state.last_position;
-        let keeps_up = state.link.is_some() && state.queue.len() < window;
+        let keeps_up = !trails && state.link.is_some() && state.queue.len() < window;
         let is_sent = keeps_up && state.waiting_to <= state.sent_to;
         if !is_sent {
             state.waiting_to = position;
@@ -293,6 +301,7 @@ impl SessionState {
             sent_to: 0,
             waiting_to: 0,
             is_marking: false,
+            marked_to: 0,
         }
     }
 
@@ -384,8 +393,10 @@ impl SessionState {
                 if self.is_marking {
                     return Next::Nothing;
                 }
+                let position = stored.position.saturating_add(window as u64 - 1);
                 self.is_marking = true;
-                return Next::Mark(stored.position.saturating_add(window as u64 - 1));
+                self.marked_to = self.marked_to.max(position);
+                return Next::Mark(position);
             }
         }
         match self.queue.pop() {
