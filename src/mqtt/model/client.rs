@@ -60,7 +60,7 @@ pub(super) struct Client {
     /// It has given up a session that may go on.
     pub(super) has_forgotten: bool,
     /// SUBSCRIBE and UNSUBSCRIBE under way, by packet id.
-    pub(super) requests: BTreeMap<u16, (&'static str, bool)>,
+    pub(super) requests: BTreeMap<u16, &'static str>,
     pub(super) outgoing: Vec<Outgoing>,
     pub(super) due: Vec<Due>,
     /// QoS 2 messages that the client has, and whose release it waits for.

@@ -5,6 +5,7 @@
 //! what is committed when, and what a restart finds, is part of the steps. `spec` says what is allowed
 //! and what is owed; `play` compares. A case that fails is shrunk to a few steps.
 
+mod cases;
 mod client;
 mod play;
 mod retained;

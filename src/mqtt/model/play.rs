@@ -179,7 +179,7 @@ impl Play {
 
     fn subscribe(&mut self, me: usize, filter: &'static str, mut options: SubscriptionOptions) {
         let client = &mut self.clients[me];
-        if !client.is_open || client.requests.values().any(|(known, _)| *known == filter) {
+        if !client.is_open {
             return;
         }
         if client.version == Version::V4 {
@@ -190,7 +190,7 @@ impl Play {
         }
         options.no_local &= !filter.starts_with('$');
         let id = client.free_id();
-        client.requests.insert(id, (filter, true));
+        client.requests.insert(id, filter);
         let bytes = wire::subscribe(client.version, id, filter, options);
         self.spec.subscribe(me, filter, options);
         self.send(me, &bytes);
@@ -198,11 +198,11 @@ impl Play {
 
     fn unsubscribe(&mut self, me: usize, filter: &'static str) {
         let client = &mut self.clients[me];
-        if !client.is_open || client.requests.values().any(|(known, _)| *known == filter) {
+        if !client.is_open {
             return;
         }
         let id = client.free_id();
-        client.requests.insert(id, (filter, false));
+        client.requests.insert(id, filter);
         let bytes = wire::unsubscribe(client.version, id, filter);
         self.spec.unsubscribe(me, filter);
         self.send(me, &bytes);
@@ -329,13 +329,17 @@ impl Play {
                 client.on_answer(first, id, reason, &mut self.spec);
             }
             Heard::SubAck { id, codes } => {
-                let (filter, _) = client.requests.remove(&id).expect("a SUBSCRIBE");
+                let filter = client.requests.remove(&id).expect("a SUBSCRIBE");
                 assert!(codes.iter().all(|code| *code < 3), "SUBACK {codes:?}");
-                self.spec.subscribed(me, filter);
+                if !client.requests.values().any(|known| *known == filter) {
+                    self.spec.subscribed(me, filter);
+                }
             }
             Heard::UnsubAck { id } => {
-                let (filter, _) = client.requests.remove(&id).expect("an UNSUBSCRIBE");
-                self.spec.session(me).subscriptions.remove(filter);
+                let filter = client.requests.remove(&id).expect("an UNSUBSCRIBE");
+                if !client.requests.values().any(|known| *known == filter) {
+                    self.spec.session(me).subscriptions.remove(filter);
+                }
             }
             Heard::Disconnect(reason) => panic!("client {me} is sent away: {reason:#x}"),
         }

@@ -422,7 +422,8 @@ impl Session {
                 continue;
             }
             if shared(filter).is_some() {
-                *groups.entry(filter).or_default() |= subscription.is_sure;
+                let is_sure = subscription.is_sure && !self.is_doubtful;
+                *groups.entry(filter).or_default() |= is_sure;
                 continue;
             }
             for options in &subscription.options {
