@@ -7,6 +7,7 @@
 
 mod cases;
 mod client;
+mod fuzz;
 mod play;
 mod retained;
 mod spec;

@@ -24,6 +24,7 @@ pub(super) enum Heard {
     UnsubAck {
         id: u16,
     },
+    PingResp,
     Disconnect(u8),
 }
 
@@ -174,6 +175,7 @@ fn heard(first: u8, body: &[u8], version: Version) -> Heard {
         4..=7 => Heard::Ack { first, id: id(), reason: body.get(2).copied().unwrap_or(0) },
         9 => Heard::SubAck { id: id(), codes: body[2 + usize::from(is_v5)..].to_vec() },
         11 => Heard::UnsubAck { id: id() },
+        13 => Heard::PingResp,
         14 => Heard::Disconnect(body.first().copied().unwrap_or(0)),
         other => panic!("a packet of type {other}: {body:?}"),
     }
