@@ -119,6 +119,9 @@ pub(crate) struct Attached {
     pub(crate) will: Option<SessionWill>,
     /// To be on disk before the CONNACK.
     pub(crate) changes: Vec<Change>,
+    /// The CONNACK waits for the store: for `changes`, or for those of the connection that was taken
+    /// over, which may have ended a session that is stored.
+    pub(crate) waits: bool,
 }
 
 impl Broker {
@@ -185,10 +188,12 @@ impl Broker {
         let mut changes = Vec::new();
         let mut wakes = Wakes::default();
         let mut sessions = self.sessions.lock();
+        let mut waits = false;
         let (resumed, due) = match sessions.get(client_id).cloned() {
             None => (None, None),
             Some(earlier) => {
                 let is_kept = sessions.take_from_connection(&earlier, clean_start, &mut wakes);
+                waits = earlier.lock().is_opening;
                 let will = earlier.lock().will.take();
                 let due = will.filter(|will| {
                     let is_due = !is_kept || will.delay == 0;
@@ -227,12 +232,14 @@ impl Broker {
         if let Some(will) = &will {
             changes.push(Change::KeepWill(Box::new(will.clone())));
         }
+        waits |= !changes.is_empty();
         let mut state = session.lock();
         state.begin(link);
+        state.is_opening = waits;
         state.expiry = expiry;
         state.will = will;
         drop(state);
-        Attached { session, session_present, will: due, changes }
+        Attached { session, session_present, will: due, changes, waits }
     }
 
     /// Takes the session from a connection that ends, unless another has taken it over.

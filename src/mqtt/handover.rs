@@ -62,6 +62,7 @@ impl Router {
         };
         let mut delivery = Delivery {
             qos: delivery.publication.qos.min(member.options.qos),
+            retain: delivery.publication.retain && member.options.retain_as_published,
             identifiers: member.options.identifier.map(|identifier| Box::from([identifier])),
             ..delivery
         };
@@ -69,7 +70,7 @@ impl Router {
         drop(subscriptions);
         if session.is_stored && delivery.qos != QoS::AtMostOnce {
             let mut changes = Vec::new();
-            self.add_row(&session, &mut delivery, &mut None, &mut changes);
+            self.add_row(&session, &mut delivery, (&mut None, &mut changes), true);
             self.trailing.extend(changes);
         }
         self.push(&session, delivery, wakes);

@@ -287,7 +287,7 @@ async fn save(
     deadline: Instant,
 ) -> Result<(), Option<SessionWill>> {
     let attached = &mut admitted.attached;
-    if attached.changes.is_empty() {
+    if !attached.waits {
         return Ok(());
     }
     let (sender, saved) = oneshot::channel();
@@ -297,6 +297,8 @@ async fn save(
         saved.await.is_ok()
     };
     if timeout_at(deadline, waiting).await == Ok(true) {
+        let mut state = attached.session.lock();
+        state.is_opening &= !state.is_served_by(admitted.client.connection);
         return Ok(());
     }
     broker.detach(&attached.session, admitted.client.connection, true);

@@ -22,6 +22,8 @@ mod journal;
 mod limits;
 mod link;
 mod listener;
+#[cfg(test)]
+mod model;
 mod origin;
 mod outbound;
 mod output;

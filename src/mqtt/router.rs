@@ -252,7 +252,8 @@ impl Router {
             .map(|target| {
                 let mut delivery = target.delivery(&publication);
                 if target.is_owed() {
-                    self.add_row(target.session, &mut delivery, &mut message, &mut changes);
+                    let rows = (&mut message, &mut changes);
+                    self.add_row(target.session, &mut delivery, rows, false);
                 }
                 (target.session.clone(), delivery)
             })
@@ -260,16 +261,16 @@ impl Router {
         Plan { publication, deliveries, changes }
     }
 
-    /// Gives a delivery its row, and the message its, where it has none yet.
+    /// Gives a delivery its row, and the message its, where it has none yet. `trails`: nobody waits
+    /// until they are on disk.
     pub(super) fn add_row(
         &self,
         session: &Arc<Session>,
         delivery: &mut Delivery,
-        message: &mut Option<Arc<StoredMessage>>,
-        changes: &mut Vec<Change>,
+        (message, changes): (&mut Option<Arc<StoredMessage>>, &mut Vec<Change>),
+        trails: bool,
     ) {
-        let window = usize::from(self.limits.inflight_max);
-        let Some(reserved) = session.reserve(window) else {
+        let Some(reserved) = session.reserve(trails) else {
             return;
         };
         if reserved.displaced > 0 {

@@ -29,6 +29,10 @@ use super::{
     will::SessionWill,
 };
 
+/// Deliveries that are noted as sent ahead of their time: one write for many. After a kill those that
+/// were not sent bear DUP without need.
+const SENT_AHEAD: usize = 1024;
+
 /// What became of a delivery that was pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -87,6 +91,8 @@ pub(crate) struct Session {
 pub(crate) struct SessionState {
     /// The connection that serves the session; `None` while the client is away.
     pub(crate) link: Option<Arc<Link>>,
+    /// What its newest connection has changed is on its way to the store.
+    pub(crate) is_opening: bool,
     /// No longer the client's: nothing is owed by it any more.
     pub(crate) has_ended: bool,
     /// Waits to be sent. Bound: `queued_messages_max`, `queued_bytes_max`, the budget of all; full:
@@ -110,8 +116,13 @@ pub(crate) struct SessionState {
     pub(crate) last_position: u64,
     /// Up to this position deliveries may be sent.
     pub(crate) sent_to: u64,
+    /// The newest delivery that was stored as one that waits. While it does, so do those behind it:
+    /// a restart takes what may have been sent before what waits.
+    waiting_to: u64,
     is_marking: bool,
     crowd: Crowd,
+    /// The newest mark, whether the store has it or not.
+    marked_to: u64,
 }
 
 /// What a delivery that is to be stored is given.
@@ -148,7 +159,10 @@ impl Session {
 
     /// Takes a position and a packet id for a message that is about to be stored. `None`: the session
     /// has ended, or every packet id is under way.
-    pub(crate) fn reserve(&self, window: usize) -> Option<Reserved> {
+    ///
+    /// A delivery whose row `trails` behind is queued before that is on disk: it gets a position past
+    /// those that may be sent, so that it waits for its mark, which is written after the row.
+    pub(crate) fn reserve(&self, trails: bool) -> Option<Reserved> {
         let mut state = self.state.lock();
         let mut displaced = 0;
         let packet_id = loop {
@@ -161,9 +175,17 @@ impl Session {
             state.displace()?;
             displaced += 1;
         };
+        if trails {
+            state.last_position = state.last_position.max(state.sent_to).max(state.marked_to);
+        }
         state.last_position += 1;
-        let is_sent = state.link.is_some() && state.queue.len() < window;
-        Some(Reserved { position: state.last_position, packet_id, is_sent, displaced })
+        let position = state.last_position;
+        let keeps_up = !trails && state.link.is_some() && state.queue.len() < SENT_AHEAD;
+        let is_sent = keeps_up && state.waiting_to <= state.sent_to;
+        if !is_sent {
+            state.waiting_to = position;
+        }
+        Some(Reserved { position, packet_id, is_sent, displaced })
     }
 
     /// Ends the session: nothing can be pushed any more.
@@ -212,6 +234,7 @@ impl Session {
         match stage {
             Some(stage) => state.inflight.restore(packet_id, delivery, stage),
             None => {
+                state.waiting_to = state.waiting_to.max(position);
                 state.inflight.reserve_again(packet_id);
                 state.queue.append(delivery);
             }
@@ -245,6 +268,7 @@ impl SessionState {
     fn new(budget: Arc<Budget>) -> Self {
         Self {
             link: None,
+            is_opening: false,
             has_ended: false,
             queue: Queue::new(budget),
             replays: Replays::default(),
@@ -257,8 +281,10 @@ impl SessionState {
             deadline: None,
             last_position: 0,
             sent_to: 0,
+            waiting_to: 0,
             is_marking: false,
             crowd: Crowd::default(),
+            marked_to: 0,
         }
     }
 
@@ -350,8 +376,10 @@ impl SessionState {
                 if self.is_marking {
                     return Next::Nothing;
                 }
+                let position = stored.position.saturating_add(SENT_AHEAD as u64 - 1);
                 self.is_marking = true;
-                return Next::Mark(stored.position.saturating_add(window as u64 - 1));
+                self.marked_to = self.marked_to.max(position);
+                return Next::Mark(position);
             }
         }
         match self.queue.pop() {

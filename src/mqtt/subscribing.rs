@@ -105,7 +105,7 @@ impl Router {
                     may_be_sent: false,
                 };
                 if session.is_stored && delivery.qos != QoS::AtMostOnce {
-                    self.add_row(session, &mut delivery, &mut None, &mut changes);
+                    self.add_row(session, &mut delivery, (&mut None, &mut changes), false);
                 }
                 delivery
             })
