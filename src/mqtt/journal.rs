@@ -26,7 +26,8 @@ use super::{
     reason::ReasonCode,
     resolver::Resolver,
     router::Wakes,
-    session::{ReplayPart, Session},
+    session::Session,
+    subscribing::ReplayPart,
     topic::{TopicFilter, TopicName},
     will::SessionWill,
 };

@@ -23,6 +23,7 @@ use super::{
     packet::{ClientId, PacketId, QoS, SubscriptionOptions},
     publication::UnixMicros,
     queue::{Budget, Delivery, Queue},
+    subscribing::{Replay, ReplayPart},
     topic::{TopicFilter, TopicName},
     will::SessionWill,
 };
@@ -68,25 +69,6 @@ pub(crate) enum Next {
     /// The client's window is full.
     WindowFull,
     Nothing,
-}
-
-/// Retained messages that a subscription is still to be sent.
-#[derive(Debug, Clone)]
-pub(crate) struct Replay {
-    pub(crate) filter: TopicFilter,
-    pub(crate) qos: QoS,
-    pub(crate) identifier: Option<u32>,
-    /// Up to this topic they are queued.
-    pub(crate) after: Option<TopicName>,
-}
-
-/// Retained messages on their way to the queue, which bounds don't hold for: they come in small parts.
-#[derive(Debug)]
-pub(crate) struct ReplayPart {
-    pub(crate) filter: TopicFilter,
-    pub(crate) deliveries: Vec<Delivery>,
-    /// The part's last topic; `None`: it is the last part.
-    pub(crate) after: Option<TopicName>,
 }
 
 #[derive(Debug)]

@@ -11,13 +11,32 @@ use super::{
     publication::UnixMicros,
     queue::Delivery,
     router::Router,
-    session::{Replay, ReplayPart, Session},
+    session::Session,
     subscriptions::Subscriber,
     topic::{TopicFilter, TopicName},
 };
 
 /// Retained messages that are queued for a subscriber at a time, and about how many bytes of them.
 const REPLAY_PART: (usize, usize) = (256, 1024 * 1024);
+
+/// Retained messages that a subscription is still to be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Replay {
+    pub(crate) filter: TopicFilter,
+    pub(crate) qos: QoS,
+    pub(crate) identifier: Option<u32>,
+    /// Up to this topic they are queued.
+    pub(crate) after: Option<TopicName>,
+}
+
+/// Retained messages on their way to the queue, which bounds don't hold for: they come in small parts.
+#[derive(Debug)]
+pub(crate) struct ReplayPart {
+    pub(crate) filter: TopicFilter,
+    pub(crate) deliveries: Vec<Delivery>,
+    /// The part's last topic; `None`: it is the last part.
+    pub(crate) after: Option<TopicName>,
+}
 
 /// The session has as many subscriptions as it may have.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::{
     opening, play,
-    play::{FILTERS, Step},
+    play::{FILTERS, Play, Step},
 };
 use crate::mqtt::packet::{QoS, RetainHandling, SubscriptionOptions};
 
@@ -85,11 +85,14 @@ fn what_is_handed_over_is_on_disk_before_it_is_sent() {
 #[test]
 #[ignore = "known: what trails behind overtakes entries that were offered before it"]
 fn a_subscription_that_was_given_up_does_not_come_back() {
+    let mut play = Play::new(false);
+    play.waits_for_answers = false;
     let steps = [
         subscribe(0, "c", QoS::AtLeastOnce, false),
         Step::Room { entries: 1 },
         Step::Unsubscribe { client: 0, filter: 5 },
         connect(0, false, 1000),
     ];
-    after_opening(steps, false);
+    opening().iter().chain(&steps).for_each(|step| play.step(step));
+    play.finish();
 }

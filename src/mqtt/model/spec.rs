@@ -138,6 +138,11 @@ impl Spec {
     /// The client goes at `now`; `is_known`: the broker knows at once.
     pub(super) fn leave(&mut self, client: usize, now: i64, is_known: bool) {
         let Some(session) = &mut self.sessions[client] else { return };
+        if !is_known {
+            // To the broker it is there for a while, and may begin what nobody can take over.
+            let groups = session.history.iter().map(|(filter, _)| *filter);
+            self.careless.extend(groups.filter(|filter| shared(filter).is_some()));
+        }
         if session.expiry == 0 {
             return self.end(client);
         }
