@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
@@ -55,10 +55,25 @@ impl<T> Queue<T> {
 
     /// Adds an item that weighs `weight` bytes, or gives it back when there is no room.
     pub(crate) fn try_push(&self, weight: usize, item: T) -> Result<(), T> {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         if state.is_closed || !self.has_room_in(&state) {
             return Err(item);
         }
+        self.put(state, weight, item);
+        Ok(())
+    }
+
+    /// Adds an item whatever the room; gives it back when the queue is closed.
+    pub(crate) fn push_over(&self, weight: usize, item: T) -> Result<(), T> {
+        let state = self.state.lock();
+        if state.is_closed {
+            return Err(item);
+        }
+        self.put(state, weight, item);
+        Ok(())
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, State<T>>, weight: usize, item: T) {
         state.bytes += weight;
         state.items.push_back((weight, item));
         let was_empty = state.items.len() == 1;
@@ -66,7 +81,6 @@ impl<T> Queue<T> {
         if was_empty {
             self.filled.notify_one();
         }
-        Ok(())
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -93,6 +93,12 @@ impl SessionStore for Tap {
         }
     }
 
+    fn insist(&self, entry: Box<Entry>) {
+        let task = Task::Broker(entry);
+        // A closed queue is the process's end: what was not taken by then was not promised either.
+        let _ = self.queue.push_over(task.weight(), task);
+    }
+
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         self.queue.poll_room(context)
     }

@@ -309,13 +309,10 @@ impl Broker {
         None
     }
 
-    /// Tells the store what nobody waits for, as soon as it takes it.
+    /// Tells the store what nobody waits for, after what it was told before.
     pub(crate) fn save(&self, changes: Vec<Change>) {
-        if changes.is_empty() {
-            return;
-        }
-        if let Err(entry) = self.hooks.store.offer(Entry::new(changes, Then::Nothing)) {
-            self.router.trailing.extend(entry.into_changes());
+        if !changes.is_empty() {
+            self.hooks.store.insist(Entry::new(changes, Then::Nothing));
         }
     }
 

@@ -85,7 +85,7 @@ impl Entries {
     /// The connection is over: what the store has not taken yet is no less true.
     pub(super) fn give_up(self, broker: &Broker) {
         for entry in self.refused {
-            broker.router.trailing.extend(entry.into_changes());
+            broker.save(entry.into_changes());
         }
     }
 }

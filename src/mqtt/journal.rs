@@ -200,6 +200,10 @@ pub trait SessionStore: Send + Sync {
     /// Gives the entry back when there is no room; to be offered again after [`Self::poll_ready`].
     fn offer(&self, entry: Box<Entry>) -> Result<(), Box<Entry>>;
 
+    /// Takes changes that nobody waits for and whoever made them can't hold: a connection's that is
+    /// over. In order with what was offered before, whatever the room: a few for each connection.
+    fn insist(&self, entry: Box<Entry>);
+
     /// Ready when an offer has a chance; else the task is woken when it does.
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()>;
 }

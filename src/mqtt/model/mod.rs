@@ -3,12 +3,14 @@
 //!
 //! The broker's own code serves each client, over a pipe in memory, and runs only when the test lets it:
 //! what is committed when, and what a restart finds, is part of the steps. `spec` says what is allowed
-//! and what is owed; `play` compares. A case that fails is shrunk to a few steps.
+//! and what is owed; `play` and `check` compare. A case that fails is shrunk to a few steps.
 
 mod cases;
+mod check;
 mod client;
 mod fuzz;
 mod play;
+mod receiver;
 mod retained;
 mod spec;
 mod store;

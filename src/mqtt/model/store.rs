@@ -68,6 +68,10 @@ impl SessionStore for Store {
         Ok(())
     }
 
+    fn insist(&self, entry: Box<Entry>) {
+        self.inner.lock().waiting.push_back(entry);
+    }
+
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.lock();
         if inner.waiting.len() < inner.room {
