@@ -68,7 +68,12 @@ class Brooklet:
         self.environment["BROOKLET__MQTT__LISTEN"] = f'["127.0.0.1:{self.mqtt}"]'
         self.start()
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind:
+            # How it ends must not hide what went wrong before.
+            self.process.kill()
+            self.process.wait(PATIENCE)
+            return
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(PATIENCE)
         shutil.rmtree(self.folder)
