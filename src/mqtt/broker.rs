@@ -119,8 +119,8 @@ pub(crate) struct Attached {
     pub(crate) will: Option<SessionWill>,
     /// To be on disk before the CONNACK.
     pub(crate) changes: Vec<Change>,
-    /// The CONNACK waits for the store: for `changes`, or for those of the connection that was taken
-    /// over, which may have ended a session that is stored.
+    /// The CONNACK waits for the store: for `changes`, or for those of an earlier connection, which
+    /// may have ended a session that is stored.
     pub(crate) waits: bool,
 }
 
@@ -188,12 +188,12 @@ impl Broker {
         let mut changes = Vec::new();
         let mut wakes = Wakes::default();
         let mut sessions = self.sessions.lock();
-        let mut waits = false;
+        let mut waits = sessions.is_ending(client_id);
         let (resumed, due) = match sessions.get(client_id).cloned() {
             None => (None, None),
             Some(earlier) => {
                 let is_kept = sessions.take_from_connection(&earlier, clean_start, &mut wakes);
-                waits = earlier.lock().is_opening;
+                waits |= earlier.lock().is_opening;
                 let will = earlier.lock().will.take();
                 let due = will.filter(|will| {
                     let is_due = !is_kept || will.delay == 0;
@@ -253,6 +253,7 @@ impl Broker {
     ) -> Option<SessionWill> {
         let mut wakes = Wakes::default();
         let mut changes = Vec::new();
+        let mut then = Then::Nothing;
         let mut sessions = self.sessions.lock();
         let mut state = session.lock();
         if !state.is_served_by(connection) {
@@ -273,6 +274,7 @@ impl Broker {
             self.router.end(session, &mut wakes);
             if session.is_stored {
                 changes.push(Change::EndSession { key: session.key });
+                then = Then::Ended(sessions.note_ending(session));
             }
             due
         } else {
@@ -282,7 +284,9 @@ impl Broker {
             self.router.hand_over(session, &mut wakes);
             due
         };
-        self.save(changes);
+        if !changes.is_empty() {
+            self.hooks.store.insist(Entry::new(changes, then));
+        }
         due
     }
 

@@ -32,7 +32,7 @@ use super::{
     link::Link,
     outbound::OutgoingAliases,
     output::Output,
-    pace::Pace,
+    pace::{Pace, Share},
     packet::{Disconnect, Incoming, Version},
     reason::ReasonCode,
     router::Wakes,
@@ -50,6 +50,9 @@ const READ_MAX: usize = 64 * 1024;
 /// Rounds of reading and writing, and packets handled, before other tasks get their turn.
 const ROUNDS: usize = 16;
 const PACKETS_PER_TURN: usize = 256;
+/// For how long a client that filled its turn is not read while others send too, so that a flood
+/// leaves them the processor.
+const REST: Duration = Duration::from_millis(1);
 /// How long the last bytes may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -124,6 +127,7 @@ pub(crate) struct Connection<S> {
     /// The client has sent more than it may: nothing is read until then.
     pub(super) paused_until: Option<Duration>,
     packets_left: usize,
+    share: Share,
     pub(super) timer: Pin<Box<Sleep>>,
     /// On the clock's monotonic scale, as are those below.
     pub(super) timer_at: Duration,
@@ -172,6 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             held: None,
             paused_until: None,
             packets_left: PACKETS_PER_TURN,
+            share: Share::default(),
             timer: Box::pin(sleep(first_timer)),
             timer_at: now + first_timer,
             last_packet_at: now,
@@ -192,7 +197,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.link.register(context);
             match self.round(context) {
                 Err(end) => return Poll::Ready(end),
-                Ok(true) if self.packets_left == 0 => break,
+                Ok(true) if self.packets_left == 0 => {
+                    self.rest_if_others_send();
+                    break;
+                }
                 Ok(true) => {}
                 Ok(false) => match self.poll_timer(context) {
                     Poll::Pending => return Poll::Pending,
@@ -203,6 +211,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn rest_if_others_send(&mut self) {
+        if self.share.have_others_sent(self.broker.counters.packets_received.value()) {
+            let until = self.broker.clock.monotonic() + REST;
+            self.paused_until = self.paused_until.max(Some(until));
+        }
     }
 
     /// One turn of everything; `true` when there may be more to do at once.
@@ -328,6 +343,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let handled = before - self.packets_left;
         if handled > 0 {
+            self.share.took(handled);
             self.broker.counters.packets_received.increment(handled as u64);
         }
         Ok(handled > 0)

@@ -32,7 +32,7 @@ impl Tally {
         self.value.fetch_add(by, Ordering::Relaxed);
     }
 
-    fn value(&self) -> u64 {
+    pub(crate) fn value(&self) -> u64 {
         self.value.load(Ordering::Relaxed)
     }
 }

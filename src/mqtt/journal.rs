@@ -28,6 +28,7 @@ use super::{
     resolver::Resolver,
     router::Wakes,
     session::Session,
+    sessions::Ending,
     topic::{TopicFilter, TopicName},
     will::SessionWill,
 };
@@ -243,6 +244,8 @@ pub(crate) enum Then {
         session: Arc<Session>,
         part: ReplayPart,
     },
+    /// A session has ended in the store, too.
+    Ended(Ending),
     Tell(oneshot::Sender<()>),
     /// Told already, one way or the other.
     Done,
@@ -290,6 +293,7 @@ impl Entry {
     fn committed(mut self, wakes: &mut Wakes) {
         match std::mem::replace(&mut self.then, Then::Done) {
             Then::Nothing | Then::Done => {}
+            Then::Ended(ending) => drop(ending),
             Then::Route(resolver) => resolver.answer_in(Outcome::Accepted, wakes),
             Then::Advance { link, number } => wakes.push(link.advance(number)),
             Then::Release { link, number, session, packet_id } => {
@@ -312,7 +316,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let waker = match &self.then {
-            Then::Nothing | Then::Done | Then::Route(_) | Then::Tell(_) => None,
+            Then::Nothing | Then::Done | Then::Route(_) | Then::Ended(_) | Then::Tell(_) => None,
             Then::Advance { link, .. } | Then::Release { link, .. } => {
                 link.request_close(ReasonCode::SERVER_BUSY)
             }

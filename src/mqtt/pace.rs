@@ -1,4 +1,5 @@
-//! How much a client may publish in a second: past it its socket is not read for a while.
+//! How much a client may publish in a second: past it its socket is not read for a while. And who
+//! sends all the time gives way to the others.
 //!
 //! A token bucket of a second's worth, for messages and for bytes. Pure.
 
@@ -43,6 +44,25 @@ impl Pace {
         let by_bytes = debt_of(&mut self.bytes, self.rate.bytes_per_second, bytes as f64);
         let debt = by_messages.max(by_bytes);
         (debt > 0.0).then(|| now + Duration::from_secs_f64(debt))
+    }
+}
+
+/// One connection's part of the packets that the broker takes.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    own: u64,
+    of_others: u64,
+}
+
+impl Share {
+    pub(super) fn took(&mut self, packets: usize) {
+        self.own += packets as u64;
+    }
+
+    /// Whether any of `all` packets since the last time were not this connection's.
+    pub(super) fn have_others_sent(&mut self, all: u64) -> bool {
+        let of_others = all.saturating_sub(self.own);
+        std::mem::replace(&mut self.of_others, of_others) != of_others
     }
 }
 

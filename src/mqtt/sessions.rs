@@ -7,8 +7,10 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
+use parking_lot::Mutex;
 
 use super::{
+    journal::SessionKey,
     packet::ClientId,
     publication::UnixMicros,
     reason::ReasonCode,
@@ -23,6 +25,7 @@ pub(super) struct Sessions {
     by_client: HashMap<ClientId, Arc<Session>, RandomState>,
     /// Of absent clients.
     deadlines: BTreeMap<(UnixMicros, u64), Arc<Session>>,
+    endings: Arc<Endings>,
     /// Wills of sessions that ended with the process before; published by the first sweep.
     pub(super) orphaned_wills: Vec<SessionWill>,
 }
@@ -45,6 +48,17 @@ impl Sessions {
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Session>> {
         self.by_client.values()
+    }
+
+    /// Whether the store has yet to be rid of a session that the client has ended.
+    pub(super) fn is_ending(&self, client_id: &str) -> bool {
+        self.endings.lock().contains_key(client_id)
+    }
+
+    pub(super) fn note_ending(&mut self, session: &Session) -> Ending {
+        let (client_id, key) = (session.client_id.clone(), session.key);
+        self.endings.lock().insert(client_id.clone(), key);
+        Ending { client_id, key, all: self.endings.clone() }
     }
 
     pub(super) fn insert(&mut self, session: &Arc<Session>) {
@@ -117,5 +131,29 @@ impl Sessions {
             }
         }
         due
+    }
+}
+
+/// Stored sessions that their clients have ended, until the store knows it.
+type Endings = Mutex<HashMap<ClientId, SessionKey, RandomState>>;
+
+/// One of [`Endings`]: until this is dropped, the client's next connection waits for the store, lest
+/// a crash bring the session back to it.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    client_id: ClientId,
+    key: SessionKey,
+    all: Arc<Endings>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut all = self.all.lock();
+        if all.get(&self.client_id) == Some(&self.key) {
+            all.remove(&self.client_id);
+        }
+        if all.is_empty() {
+            all.shrink_to_fit();
+        }
     }
 }

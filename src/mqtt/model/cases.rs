@@ -2,7 +2,7 @@
 
 use super::{
     opening, play,
-    play::{FILTERS, Step},
+    play::{FILTERS, Play, Step},
 };
 use crate::mqtt::packet::{QoS, RetainHandling, SubscriptionOptions};
 
@@ -91,4 +91,21 @@ fn a_subscription_that_was_given_up_does_not_come_back() {
         connect(0, false, 1000),
     ];
     after_opening(steps, false);
+}
+
+/// The end of a session that DISCONNECT told was not on disk when the client's next connection, which
+/// has nothing to store, was answered.
+#[test]
+fn a_session_that_its_client_has_ended_stays_gone() {
+    let mut play = Play::new(false);
+    for step in opening() {
+        play.step(&step);
+    }
+    play.step(&Step::Disconnect { client: 0, ends: true });
+    play.step(&connect(0, false, 0));
+    play.step(&Step::Restart);
+    // A client that has nothing may still ask for what the broker has.
+    play.clients[0].has_forgotten = false;
+    play.step(&connect(0, false, 1000));
+    play.finish();
 }

@@ -55,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (client(), prop::bool::weighted(0.2), expiry, 1u16..=3).prop_map(
             |(client, clean, expiry, window)| Step::Connect { client, clean, expiry, window }),
         2 => client().prop_map(|client| Step::Drop { client }),
-        1 => client().prop_map(|client| Step::Disconnect { client }),
+        1 => (client(), is_rare()).prop_map(|(client, ends)| Step::Disconnect { client, ends }),
         4 => (client(), 0..FILTERS.len(), options()).prop_map(
             |(client, filter, options)| Step::Subscribe { client, filter, options }),
         1 => (client(), 0..FILTERS.len()).prop_map(

@@ -30,8 +30,10 @@ pub(super) enum Step {
     Drop {
         client: usize,
     },
+    /// The client says goodbye, and that its session is over.
     Disconnect {
         client: usize,
+        ends: bool,
     },
     Subscribe {
         client: usize,
@@ -101,8 +103,8 @@ impl Play {
             Step::Connect { client, clean, expiry, window } => {
                 self.connect(client, clean, expiry, window);
             }
-            Step::Drop { client } => self.leave(client, false),
-            Step::Disconnect { client } => self.leave(client, true),
+            Step::Drop { client } => self.leave(client, None),
+            Step::Disconnect { client, ends } => self.leave(client, Some(ends)),
             Step::Subscribe { client, filter, options } => {
                 self.subscribe(client, FILTERS[filter], options);
             }
@@ -156,14 +158,19 @@ impl Play {
         self.world.run();
     }
 
-    fn leave(&mut self, me: usize, says_so: bool) {
+    fn leave(&mut self, me: usize, says_that_it_ends: Option<bool>) {
         let client = &mut self.clients[me];
         let Some(mut pipe) = client.pipe.take() else { return };
-        if says_so {
-            write(&mut pipe, &wire::packet(0xE0, &[]));
+        let is_known = client.is_open && self.room == usize::MAX;
+        if let Some(ends) = says_that_it_ends {
+            let ends = ends && is_known && client.version == Version::V5;
+            write(&mut pipe, &wire::disconnect(ends));
+            if ends {
+                client.is_for_once = true;
+                self.spec.session(me).expiry = 0;
+            }
         }
         drop(pipe);
-        let is_known = client.is_open && self.room == usize::MAX;
         client.hang_up(&mut self.spec, me);
         self.world.run();
         self.spec.retained.lose(me);

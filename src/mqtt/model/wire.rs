@@ -54,6 +54,11 @@ pub(super) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     out
 }
 
+pub(super) fn disconnect(ends_session: bool) -> Vec<u8> {
+    let expiry: &[u8] = if ends_session { &[0, 5, 0x11, 0, 0, 0, 0] } else { &[] };
+    packet(0xE0, expiry)
+}
+
 pub(super) fn text(text: &str) -> Vec<u8> {
     let mut out = (text.len() as u16).to_be_bytes().to_vec();
     out.extend(text.as_bytes());
