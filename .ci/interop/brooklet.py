@@ -3,8 +3,10 @@
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -31,7 +33,7 @@ class Brooklet:
         self.folder = tempfile.mkdtemp()
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("BROOKLET__")}
         self.environment |= {
-            "BROOKLET__MQTT__LISTEN": '["127.0.0.1:0"]',
+            "BROOKLET__MQTT__LISTEN": f'["127.0.0.1:{lasting_port()}"]',
             "BROOKLET__HTTP__LISTEN": '["127.0.0.1:0"]',
             "BROOKLET__LOG__FORMAT": "json",
             "BROOKLET__LOG__HTTP_ACCESS": "false",
@@ -65,7 +67,6 @@ class Brooklet:
 
     def restart(self):
         """On the same folder and port, so that clients find it by themselves."""
-        self.environment["BROOKLET__MQTT__LISTEN"] = f'["127.0.0.1:{self.mqtt}"]'
         self.start()
 
     def __exit__(self, kind, *_):
@@ -84,6 +85,16 @@ class Brooklet:
     def get(self, path):
         with urllib.request.urlopen(self.http + path, timeout=PATIENCE) as response:
             return json.load(response)
+
+
+def lasting_port():
+    """A free port below those that the system gives to connections: a client that looks for a broker
+    that is away is else given the very port that it connects to, and talks to itself."""
+    while True:
+        port = random.randint(15000, 30000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def run(*command, **options):

@@ -214,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn rest_if_others_send(&mut self) {
-        if self.share.have_others_sent(self.broker.counters.packets_received.value()) {
+        if self.share.yields(self.broker.counters.packets_received.value()) {
             let until = self.broker.clock.monotonic() + REST;
             self.paused_until = self.paused_until.max(Some(until));
         }

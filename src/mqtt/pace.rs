@@ -47,11 +47,15 @@ impl Pace {
     }
 }
 
+/// Turns that a connection yields in after another has sent something.
+const YIELDS: u8 = 4;
+
 /// One connection's part of the packets that the broker takes.
 #[derive(Debug, Default)]
 pub(super) struct Share {
     own: u64,
     of_others: u64,
+    yields_left: u8,
 }
 
 impl Share {
@@ -59,10 +63,16 @@ impl Share {
         self.own += packets as u64;
     }
 
-    /// Whether any of `all` packets since the last time were not this connection's.
-    pub(super) fn have_others_sent(&mut self, all: u64) -> bool {
+    /// The connection has filled its turn: whether it is to rest, because not all of the broker's
+    /// packets lately were its own.
+    pub(super) fn yields(&mut self, all: u64) -> bool {
         let of_others = all.saturating_sub(self.own);
-        std::mem::replace(&mut self.of_others, of_others) != of_others
+        if std::mem::replace(&mut self.of_others, of_others) != of_others {
+            self.yields_left = YIELDS;
+        }
+        let yields = self.yields_left > 0;
+        self.yields_left = self.yields_left.saturating_sub(1);
+        yields
     }
 }
 
@@ -81,5 +91,15 @@ mod tests {
         assert_eq!(pace.spend(0, Duration::from_secs(9)), None);
         assert_eq!(pace.spend(3000, Duration::from_secs(9)), Some(Duration::from_secs(11)));
         assert!(Pace::new(InboundRate::default(), Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn who_sends_alone_goes_on_and_beside_others_rests() {
+        let mut share = Share::default();
+        share.took(256);
+        assert!(!share.yields(256));
+        assert!((0..YIELDS).all(|_| share.yields(257)));
+        share.took(256);
+        assert!(!share.yields(513));
     }
 }
