@@ -151,11 +151,12 @@ impl Stage<'_, '_> {
             let verdict = Verdict::Stored { accepted, duplicates: accepted, event_time: None };
             return Ok(StagedMessage { verdict, device: Some(device), ..Default::default() });
         }
+        let arrival = device.arrival(submission.received_at);
         let mut message = StagedMessage::default();
         let mut rejections = decoded.rejections.clone();
         let mut duplicates = 0;
         for sample in &decoded.readings {
-            match self.append(&device, sample, submission.received_at)? {
+            match self.append(&device, sample, arrival)? {
                 Ok((sensor, Some(reading))) => {
                     message.shown.push(ReportedSample {
                         sensor: sample.sensor.clone(),
@@ -208,6 +209,7 @@ impl Stage<'_, '_> {
             Err(rejection) => return Ok(Err(rejection)),
         };
         let received_at = sensor.unique_received_at(received_at);
+        device.note_arrival(received_at);
         let own_time = !matches!(sample.time, ClaimedTime::Plausible(_));
         let mut reading = StoredReading {
             sensor: sensor.id,

@@ -23,7 +23,7 @@ impl Router {
         let ended = session.end();
         let mut lost = ended.lost;
         for delivery in ended.to_others {
-            lost += usize::from(!self.hand_on(delivery, wakes));
+            lost += usize::from(self.hand_on(delivery, wakes).is_err());
         }
         if lost > 0 {
             self.counters.dropped.session_ended.increment(lost as u64);
@@ -32,24 +32,29 @@ impl Router {
 
     /// A member of shared groups is away: others that are there take over what waits for it.
     pub(crate) fn hand_over(&self, session: &Arc<Session>, wakes: &mut Wakes) {
-        let has_others = {
-            let filters: Vec<_> = session.lock().subscriptions.keys().cloned().collect();
+        let mut shared: Vec<_> = session.lock().subscriptions.keys().cloned().collect();
+        shared.retain(|filter| filter.share_name().is_some());
+        if !shared.is_empty() {
             let subscriptions = self.subscriptions.read();
-            filters.iter().filter(|filter| filter.share_name().is_some()).any(|filter| {
+            shared.retain(|filter| {
                 subscriptions.group(filter).is_some_and(|group| group.any(|s| s.is_present()))
-            })
-        };
-        if has_others {
-            for delivery in session.leave_to_others() {
-                self.hand_on(delivery, wakes);
+            });
+        }
+        if shared.is_empty() {
+            return;
+        }
+        for delivery in session.leave_to_others(&shared) {
+            // Who was there a moment ago may have unsubscribed.
+            if let Err(delivery) = self.hand_on(delivery, wakes) {
+                self.give(session, delivery, wakes);
             }
         }
     }
 
-    /// Gives a shared subscription's delivery to another member; `false` when there is none.
-    fn hand_on(&self, delivery: Delivery, wakes: &mut Wakes) -> bool {
+    /// Gives a shared subscription's delivery to another member, or back when there is none.
+    fn hand_on(&self, delivery: Delivery, wakes: &mut Wakes) -> Result<(), Delivery> {
         let Some(filter) = delivery.share.clone() else {
-            return false;
+            return Err(delivery);
         };
         let subscriptions = self.subscriptions.read();
         let topic = delivery.publication.topic.as_str();
@@ -58,9 +63,9 @@ impl Router {
             .group(&filter)
             .and_then(|group| group.choose(dispatch, topic, |session| session.is_present()));
         let Some(member) = member else {
-            return false;
+            return Err(delivery);
         };
-        let mut delivery = Delivery {
+        let delivery = Delivery {
             qos: delivery.publication.qos.min(member.options.qos),
             retain: delivery.publication.retain && member.options.retain_as_published,
             identifiers: member.options.identifier.map(|identifier| Box::from([identifier])),
@@ -68,12 +73,16 @@ impl Router {
         };
         let session = member.session.clone();
         drop(subscriptions);
+        self.give(&session, delivery, wakes);
+        Ok(())
+    }
+
+    fn give(&self, session: &Arc<Session>, mut delivery: Delivery, wakes: &mut Wakes) {
         if session.is_stored && delivery.qos != QoS::AtMostOnce {
             let mut changes = Vec::new();
-            self.add_row(&session, &mut delivery, (&mut None, &mut changes), true);
+            self.add_row(session, &mut delivery, (&mut None, &mut changes), true);
             self.trailing.extend(changes);
         }
-        self.push(&session, delivery, wakes);
-        true
+        self.push(session, delivery, wakes);
     }
 }

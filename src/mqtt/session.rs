@@ -193,7 +193,7 @@ impl Session {
         let mut state = self.state.lock();
         state.has_ended = true;
         state.replays = Replays::default();
-        let to_others = state.take_shared();
+        let to_others = state.take_shared(|_| true);
         let queued = state.remove_queued(|delivery| delivery.qos != QoS::AtMostOnce).len();
         let lost = state.inflight.len() + queued;
         state.remove_queued(|_| true);
@@ -201,9 +201,9 @@ impl Session {
         Ended { to_others, lost }
     }
 
-    /// The client is away: what came by shared subscriptions may go to members that are there.
-    pub(crate) fn leave_to_others(&self) -> Vec<Delivery> {
-        self.state.lock().take_shared()
+    /// The client is away: what came by these shared subscriptions may go to members that are there.
+    pub(crate) fn leave_to_others(&self, shared: &[TopicFilter]) -> Vec<Delivery> {
+        self.state.lock().take_shared(|filter| shared.contains(filter))
     }
 
     /// A part of a replay is stored, or need not be: queues it.
@@ -342,10 +342,11 @@ impl SessionState {
 
     /// What came by shared subscriptions and another member may have: QoS 1, and QoS 2 that was not
     /// begun ([MQTT-4.8.2-5]).
-    fn take_shared(&mut self) -> Vec<Delivery> {
-        let is_qos1 = |d: &Delivery, _| d.share.is_some() && d.qos == QoS::AtLeastOnce;
+    fn take_shared(&mut self, is_concerned: impl Fn(&TopicFilter) -> bool) -> Vec<Delivery> {
+        let is_shared = |d: &Delivery| d.share.as_ref().is_some_and(&is_concerned);
+        let is_qos1 = |d: &Delivery, _| is_shared(d) && d.qos == QoS::AtLeastOnce;
         let mut taken = self.inflight.remove_where(is_qos1);
-        let is_owed = |d: &Delivery| d.share.is_some() && d.qos != QoS::AtMostOnce;
+        let is_owed = |d: &Delivery| is_shared(d) && d.qos != QoS::AtMostOnce;
         taken.extend(self.remove_queued(is_owed));
         for delivery in &mut taken {
             delivery.stored = None;

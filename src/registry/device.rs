@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -28,6 +28,8 @@ pub struct Device {
     sensors: RwLock<HashMap<SensorName, Arc<Sensor>, RandomState>>,
     /// The connection that the device was bound to last; 0: none. Spares a look at the bindings.
     bound_to: AtomicU64,
+    /// In microseconds; see [`Device::arrival`].
+    last_arrival: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -96,6 +98,7 @@ impl Device {
             }),
             sensors: RwLock::default(),
             bound_to: AtomicU64::new(0),
+            last_arrival: AtomicI64::new(i64::MIN),
         }
     }
 
@@ -166,6 +169,21 @@ impl Device {
     /// The deletion failed; it stays.
     pub fn stay(&self) {
         self.state.lock().is_leaving = false;
+    }
+
+    /// A time of receipt for a message, later than any given before for this device, so that the
+    /// order in which its readings were judged can be told from the store.
+    pub fn arrival(&self, received_at: Timestamp) -> Timestamp {
+        let received_at = received_at.as_micros();
+        let later = |last: i64| received_at.max(last.saturating_add(1));
+        let order = Ordering::Relaxed;
+        let last = self.last_arrival.fetch_update(order, order, |last| Some(later(last)));
+        Timestamp::from_micros(last.map_or(received_at, later))
+    }
+
+    /// What was judged of this device reaches up to `at`; whatever comes is to arrive later.
+    pub fn note_arrival(&self, at: Timestamp) {
+        self.last_arrival.fetch_max(at.as_micros(), Ordering::Relaxed);
     }
 
     pub fn sensor(&self, name: &str) -> Option<Arc<Sensor>> {

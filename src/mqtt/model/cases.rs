@@ -109,3 +109,18 @@ fn a_session_that_its_client_has_ended_stays_gone() {
     play.step(&connect(0, false, 1000));
     play.finish();
 }
+
+/// What waited by a shared subscription without another member went with the others' and was lost.
+#[test]
+fn what_no_other_member_may_have_stays() {
+    let steps = [
+        publish(0, QoS::AtLeastOnce, false),
+        publish(0, QoS::AtLeastOnce, false),
+        subscribe(1, "$share/h/#", QoS::AtLeastOnce, false),
+        publish(0, QoS::AtLeastOnce, false),
+        publish(0, QoS::AtLeastOnce, false),
+        Step::Unsubscribe { client: 1, filter: 8 },
+        Step::Disconnect { client: 1, ends: false },
+    ];
+    after_opening(steps, true);
+}
