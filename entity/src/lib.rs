@@ -2,6 +2,11 @@
 //!
 //! Times are UTC microseconds since 1970-01-01T00:00:00Z.
 
+pub mod alarm;
+pub mod alarm_event;
+pub mod alarm_rule;
+pub mod alarm_rule_version;
+pub mod broker_run;
 pub mod device;
 pub mod device_hold;
 pub mod mqtt_message;
@@ -11,7 +16,10 @@ pub mod mqtt_session;
 pub mod mqtt_subscription;
 pub mod mqtt_unreleased;
 pub mod mqtt_will;
+pub mod notification;
+pub mod notification_target;
 pub mod quarantine;
 pub mod reading;
 pub mod reading_claimed_time;
 pub mod sensor;
+pub mod silence;

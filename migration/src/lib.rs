@@ -6,6 +6,7 @@ mod m0001_devices;
 mod m0002_readings;
 mod m0003_ingest;
 mod m0004_sessions;
+mod m0005_alarms;
 
 pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_readings::Migration),
             Box::new(m0003_ingest::Migration),
             Box::new(m0004_sessions::Migration),
+            Box::new(m0005_alarms::Migration),
         ]
     }
 }

@@ -9,6 +9,7 @@ use sea_orm::{
 
 use super::{
     DeviceEdit, DeviceRow, NewDevice, SensorEdit, SensorRow, Store, StoreError, StoredReading,
+    alarms,
 };
 use crate::telemetry::{
     Approval, DeviceFacts, DeviceId, DeviceKey, DeviceKind, Location, Quality, SensorId,
@@ -153,7 +154,8 @@ impl Store {
         write.commit().await
     }
 
-    /// Deletes a device with its sensors and readings, in steps that ingest can get between.
+    /// Deletes a device with its sensors, readings and alarms, in steps that ingest can get between.
+    /// What waits to be told of its alarms is cancelled.
     ///
     /// # Errors
     /// What is deleted by then stays deleted; calling again goes on.
@@ -183,8 +185,17 @@ impl Store {
                 .await?;
             write.commit().await?;
         }
+        let found = entity::device::Entity::find_by_id(id.0).one(&self.readers).await?;
+        let key = found.map(|row| row.key);
+        if let Some(key) = &key {
+            self.delete_alarms(key).await?;
+        }
         let write = self.begin().await?;
         entity::device::Entity::delete_by_id(id.0).exec(&write.transaction).await?;
+        // Those that were raised while the readings went.
+        if let Some(key) = &key {
+            alarms::delete_some(&write.transaction, key, u64::from(u32::MAX)).await?;
+        }
         write.commit().await
     }
 }

@@ -5,15 +5,26 @@
 //! connection) take turns at a fair gate, so that neither waits in SQLite's busy handler. Readers
 //! have their own pool and see what is committed.
 
+mod alarm_changes;
+mod alarm_rows;
+mod alarm_rules;
+mod alarm_summary;
+mod alarms;
+mod arrival_lanes;
+mod arrivals;
 mod broker_changes;
+mod broker_runs;
 mod broker_state;
 mod devices;
 mod error;
 mod history;
 mod ingest;
+mod notification_targets;
 mod open;
+mod outbox;
 mod quarantine;
 mod rows;
+mod sensor_history;
 mod statistics;
 mod status;
 mod writer;
@@ -26,9 +37,20 @@ use sea_orm::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 
+pub use alarm_rows::{
+    AlarmEventRow, AlarmRow, AlarmRuleEdit, AlarmRuleRow, AlarmRuleVersionRow, BrokerRun,
+    NewNotification, NotificationRow, NotificationState, NotificationTargetEdit,
+    NotificationTargetRow, Provisioned, RAISED, SilenceEdit, SilenceRow,
+};
+pub use alarm_summary::{
+    AlarmCount, AlarmSummary, ChatteringAlarm, DeviceOccurrences, RuleOccurrences,
+};
+pub use alarms::{AlarmPage, AlarmPosition, AlarmQuery};
+pub use arrivals::{ArrivalQuery, Arrivals};
 pub use error::StoreError;
 pub use history::{HistoryPage, HistoryQuery, Order};
 pub use open::StoreSettings;
+pub use outbox::{DueNotifications, NotificationQuery, OutboxCount, WaitingNotifications};
 pub use rows::{
     DeviceEdit, DeviceRow, HeldMessage, NewDevice, NewQuarantine, NewSensor, QuarantineRow,
     ReportRow, SensorEdit, SensorRow, StoredReading,

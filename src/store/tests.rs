@@ -1,11 +1,18 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sea_orm::{ConnectionTrait, DatabaseBackend, QueryTrait, Statement};
+use sea_orm::{ConnectionTrait, DatabaseBackend, Statement};
 use tempfile::TempDir;
 
 use super::*;
 use crate::telemetry::{Approval, DeviceKey, DeviceKind, Quality, SensorId, SensorName, Timestamp};
+
+mod alarm_rules;
+mod alarms;
+mod arrivals;
+mod migrations;
+mod outbox;
+mod plans;
 
 fn settings(folder: &TempDir) -> StoreSettings {
     StoreSettings {
@@ -51,6 +58,22 @@ fn device(key: &str) -> NewDevice {
     }
 }
 
+fn second(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(seconds * 1_000_000)
+}
+
+/// Runs `work` in one of the committer's transactions.
+async fn commit<T: Send + 'static>(
+    mut writer: Writer,
+    work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> (Writer, Result<T, StoreError>) {
+    let task = tokio::task::spawn_blocking(move || {
+        let result = writer.transaction(work);
+        (writer, result)
+    });
+    task.await.unwrap()
+}
+
 /// Appends (sensor, seconds, value) in one transaction.
 async fn append(
     mut writer: Writer,
@@ -61,7 +84,7 @@ async fn append(
             .transaction(|txn| {
                 rows.iter()
                     .map(|(sensor, seconds, value)| {
-                        let time = Timestamp::from_micros(seconds * 1_000_000);
+                        let time = second(*seconds);
                         txn.append(*sensor, time, time, *value, Quality::Good)
                     })
                     .collect::<Result<Vec<_>, _>>()
@@ -136,75 +159,6 @@ async fn every_connection_is_durable_and_a_second_brooklet_stays_out() {
     assert!(matches!(Store::open(&settings(&folder)).await, Err(StoreError::InUse { .. })));
 }
 
-/// The plan of a statement as it is really executed.
-async fn plan(store: &Store, sql: String, values: Option<sea_orm::sea_query::Values>) -> String {
-    let values = values.unwrap_or(sea_orm::sea_query::Values(Vec::new()));
-    let explained = Statement::from_sql_and_values(
-        DatabaseBackend::Sqlite,
-        format!("EXPLAIN QUERY PLAN {sql}"),
-        values.0,
-    );
-    let rows = store.readers.query_all_raw(explained).await.unwrap();
-    let details = rows.iter().map(|row| row.try_get::<String>("", "detail").unwrap());
-    details.collect::<Vec<_>>().join("; ")
-}
-
-#[tokio::test]
-async fn every_query_is_served_by_a_key_or_an_index() {
-    let folder = TempDir::new().unwrap();
-    let (store, _writer, ids) = store(&folder, 1).await;
-    let at = Timestamp::UNIX_EPOCH;
-    let mut statements = Vec::new();
-    for order in [Order::Ascending, Order::Descending] {
-        for after in [None, Some((at, ids[0]))] {
-            let query = HistoryQuery {
-                sensors: ids.clone(),
-                from: Some(at),
-                to: Some(at),
-                order,
-                limit: 10,
-                after,
-                offset: 0,
-            };
-            for last in [None, Some(at)] {
-                let select = history::select(ids[0], &query, last, 10);
-                statements.push(select.build(DatabaseBackend::Sqlite));
-            }
-        }
-    }
-    for device in [None, Some("d")] {
-        for before in [None, Some(7)] {
-            let page = quarantine::page(device, before, 10);
-            statements.push(page.build(DatabaseBackend::Sqlite));
-        }
-    }
-    let held = ingest::held(crate::telemetry::DeviceId(1), 10);
-    statements.push(held.build(DatabaseBackend::Sqlite));
-    let number = || sea_orm::Value::from(1_i64);
-    for (sql, count) in [
-        (statistics::SUMS, 5),
-        (statistics::FIRST, 3),
-        (statistics::LAST, 3),
-        (devices::DELETE_READINGS, 3),
-    ] {
-        let values = (0..count).map(|_| number());
-        statements.push(Statement::from_sql_and_values(DatabaseBackend::Sqlite, sql, values));
-    }
-    for statement in statements {
-        let plan = plan(&store, statement.sql.clone(), statement.values).await;
-        let is_served = plan.contains("PRIMARY KEY") || plan.contains("INDEX");
-        let scans = plan.contains("SCAN reading") || plan.contains("SCAN quarantine");
-        // The newest of all is the table's own order, read backwards and cut.
-        let is_newest = statement.sql.contains("quarantine") && !plan.contains("TEMP B-TREE");
-        assert!((is_served && !scans) || is_newest, "{} : {plan}", statement.sql);
-        let sorts = plan.contains("TEMP B-TREE") && !statement.sql.contains("GROUP BY");
-        assert!(!sorts, "{} : {plan}", statement.sql);
-    }
-    let newest = plan(&store, devices::NEWEST.to_owned(), None).await;
-    assert!(newest.contains("SEARCH r USING PRIMARY KEY"), "{newest}");
-    assert!(!newest.contains("SCAN reading"), "{newest}");
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
@@ -222,7 +176,6 @@ proptest! {
             let (store, writer, ids) = store(&folder, 3).await;
             let rows: Vec<_> = times.iter().map(|(s, t)| (ids[*s], *t, Some(*t as f64))).collect();
             append(writer, rows.clone()).await;
-            let second = |s: i64| Timestamp::from_micros(s * 1_000_000);
             let mut expected: Vec<_> = rows
                 .iter()
                 .filter(|(_, t, _)| from.is_none_or(|f| *t >= f) && to.is_none_or(|e| *t < e))

@@ -1,0 +1,157 @@
+//! What alarms write in the committer's transaction: with the readings that caused it, or for an
+//! operator's command.
+
+use rusqlite::params;
+
+use super::{AlarmEventRow, AlarmRow, NewNotification, StoreError, Transaction};
+use crate::telemetry::Timestamp;
+
+pub(super) const SAVE: &str = "INSERT INTO alarm (id, rule_id, rule_version, rule_name, device, \
+    sensor_id, sensor, severity, highest_severity, active, acknowledged, latched, shelved_until, \
+    suppressed, out_of_service, closed, raised_at, cleared_at, changed_at, arrival, \
+    acknowledged_at, acknowledged_by, note, value, event_time, peak, occurrences, levels, message, \
+    labels, last_notified_at, notified) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
+    ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, \
+    ?32) ON CONFLICT (id) DO UPDATE SET rule_version = excluded.rule_version, \
+    rule_name = excluded.rule_name, severity = excluded.severity, \
+    highest_severity = excluded.highest_severity, active = excluded.active, \
+    acknowledged = excluded.acknowledged, latched = excluded.latched, \
+    shelved_until = excluded.shelved_until, suppressed = excluded.suppressed, \
+    out_of_service = excluded.out_of_service, closed = excluded.closed, \
+    raised_at = excluded.raised_at, cleared_at = excluded.cleared_at, \
+    changed_at = excluded.changed_at, arrival = excluded.arrival, \
+    acknowledged_at = excluded.acknowledged_at, acknowledged_by = excluded.acknowledged_by, \
+    note = excluded.note, value = excluded.value, event_time = excluded.event_time, \
+    peak = excluded.peak, occurrences = excluded.occurrences, levels = excluded.levels, \
+    message = excluded.message, labels = excluded.labels, \
+    last_notified_at = excluded.last_notified_at, notified = excluded.notified";
+pub(super) const CANCEL_OF_ALARM: &str = "UPDATE notification SET state = 'cancelled', error = ?2 \
+    WHERE alarm_id = ?1 AND state = 'waiting'";
+pub(super) const CANCEL_BY_KEY: &str = "UPDATE notification SET state = 'cancelled', error = ?2 \
+    WHERE key = ?1 AND state = 'waiting'";
+
+impl Transaction<'_> {
+    /// Writes an alarm as it stands, whether it is there or not. Its rule and originator never
+    /// change. An alarm that closes is saved before the one that takes its place.
+    ///
+    /// # Errors
+    /// As for [`super::Writer::transaction`], here and below; [`StoreError::Rejected`] when another
+    /// alarm of that rule and originator is open.
+    pub fn save_alarm(&mut self, alarm: &AlarmRow) -> Result<(), StoreError> {
+        let micros = |time: Option<Timestamp>| time.map(Timestamp::as_micros);
+        self.prepared(SAVE)?.execute(params![
+            alarm.id,
+            alarm.rule_id,
+            alarm.rule_version,
+            alarm.rule_name,
+            alarm.device,
+            alarm.sensor_id.map(|sensor| sensor.0),
+            alarm.sensor,
+            alarm.severity,
+            alarm.highest_severity,
+            alarm.active,
+            alarm.acknowledged,
+            alarm.latched,
+            micros(alarm.shelved_until),
+            alarm.suppressed,
+            alarm.out_of_service,
+            alarm.closed,
+            alarm.raised_at.as_micros(),
+            micros(alarm.cleared_at),
+            alarm.changed_at.as_micros(),
+            alarm.arrival.as_micros(),
+            micros(alarm.acknowledged_at),
+            alarm.acknowledged_by,
+            alarm.note,
+            alarm.value,
+            micros(alarm.event_time),
+            alarm.peak,
+            alarm.occurrences,
+            alarm.levels,
+            alarm.message,
+            alarm.labels,
+            micros(alarm.last_notified_at),
+            alarm.notified
+        ])?;
+        Ok(())
+    }
+
+    /// Adds to what happened to an alarm; returns the event's id. `event.id` is not looked at.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn append_alarm_event(&mut self, event: &AlarmEventRow) -> Result<i64, StoreError> {
+        let id = self
+            .prepared(
+                "INSERT INTO alarm_event (alarm_id, kind, at, arrival, severity, value, \
+                 event_time, actor, note) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .insert(params![
+                event.alarm_id,
+                event.kind,
+                event.at.as_micros(),
+                event.arrival.as_micros(),
+                event.severity,
+                event.value,
+                event.event_time.map(Timestamp::as_micros),
+                event.actor,
+                event.note
+            ])?;
+        Ok(id)
+    }
+
+    /// Puts a notification into the outbox. `false`: one with that key is there already, and stays.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn enqueue_notification(
+        &mut self,
+        notification: &NewNotification,
+    ) -> Result<bool, StoreError> {
+        let inserted = self
+            .prepared(
+                "INSERT INTO notification (key, alarm_id, event_id, target, channel, kind, \
+                 group_key, body, state, attempts, not_before, created_at) VALUES (?1, ?2, ?3, ?4, \
+                 ?5, ?6, ?7, ?8, 'waiting', 0, ?9, ?10) ON CONFLICT (key) DO NOTHING",
+            )?
+            .execute(params![
+                notification.key,
+                notification.alarm_id,
+                notification.event_id,
+                notification.target,
+                notification.channel,
+                notification.kind,
+                notification.group_key,
+                notification.body,
+                notification.not_before.as_micros(),
+                notification.created_at.as_micros()
+            ])?;
+        Ok(inserted == 1)
+    }
+
+    /// Cancels a notification that still waits. `false`: there is none such.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn cancel_notification(&mut self, key: &str, why: &str) -> Result<bool, StoreError> {
+        Ok(self.prepared(CANCEL_BY_KEY)?.execute(params![key, why])? == 1)
+    }
+
+    /// Cancels what of an alarm still waits to be told; returns how many.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn cancel_notifications(&mut self, alarm: i64, why: &str) -> Result<usize, StoreError> {
+        Ok(self.prepared(CANCEL_OF_ALARM)?.execute(params![alarm, why])?)
+    }
+
+    /// Notes that this run of the broker lived until then.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn note_alive(&mut self, run: i64, until: Timestamp) -> Result<(), StoreError> {
+        self.prepared("UPDATE broker_run SET alive_until = ?2 WHERE id = ?1 AND alive_until < ?2")?
+            .execute(params![run, until.as_micros()])?;
+        Ok(())
+    }
+}
