@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod alarm;
 pub mod api;
 pub mod app;
 pub mod cli;

@@ -5,6 +5,7 @@
 //! servers change together or not at all. Nothing that belongs to an earlier configuration (tickets,
 //! trusted authorities) is honoured by a later one.
 
+mod client;
 mod subject;
 
 use std::{
@@ -27,6 +28,7 @@ use tokio_rustls::{
     },
 };
 
+pub use client::{TlsClient, TrustedCertificates};
 pub use subject::CertificateSubject;
 
 /// The files of one listener.

@@ -6,6 +6,7 @@ Ends with a count of what passed.
 import os
 import sys
 
+import notifications
 import restart
 import tools
 import with_gmqtt
@@ -33,6 +34,7 @@ CHECKS = [
     (with_mosquitto.version_5, guarded),
     (with_paho.exchanges, guarded), (with_paho.sessions, guarded), (with_paho.version_5, guarded),
     (with_gmqtt.gmqtt_clients, guarded), (transports, encrypted), (restart.kill_and_restart, guarded),
+    (notifications.alarms_by_mail_and_webhook, None),
     (tools.examples, None), (tools.prometheus, None), (tools.openapi_document, None),
     (tools.schemathesis, None),
 ]

@@ -10,6 +10,6 @@ mod password;
 mod rules;
 mod throttle;
 
-pub use api_keys::{ApiKeys, Grant};
+pub use api_keys::{ApiKey, ApiKeys, Caller, Grant};
 pub use gatekeeper::Gatekeeper;
 pub use password::hash_password;

@@ -9,11 +9,16 @@ use poem_openapi::{
     types::Type,
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_path_to_error::Segment;
 
-use super::problem::{Fault, FieldError};
+use super::problem::Fault;
 
 /// A JSON body of type `T`.
 pub(super) struct Body<T>(pub(super) Result<T, Fault>);
+
+/// A JSON body that may be left out.
+pub(super) struct OptionalBody<T>(pub(super) Result<Option<T>, Fault>);
 
 /// A JSON body that ingest reads by itself.
 pub(super) struct RawJson(pub(super) Bytes);
@@ -49,6 +54,32 @@ impl<T: Type + DeserializeOwned> ParsePayload for Body<T> {
     }
 }
 
+impl<T: Type> Payload for OptionalBody<T> {
+    const CONTENT_TYPE: &'static str = JSON;
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Type + DeserializeOwned> ParsePayload for OptionalBody<T> {
+    const IS_REQUIRED: bool = false;
+
+    async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let bytes = <Bytes as FromRequest>::from_request(request, body).await?;
+        if bytes.is_empty() {
+            return Ok(Self(Ok(None)));
+        }
+        let mut body = RequestBody::new(bytes.into());
+        let read = <Body<T> as ParsePayload>::from_request(request, &mut body).await?;
+        Ok(Self(read.0.map(Some)))
+    }
+}
+
 fn is_json(content_type: &str) -> bool {
     content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(JSON))
 }
@@ -58,23 +89,36 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let read = serde_path_to_error::deserialize(&mut deserializer);
     let value = read.map_err(|error| {
-        let path = error.path().to_string();
-        let pointer = match path.as_str() {
-            "." => String::new(),
-            path => format!("/{}", path.replace('.', "/")),
-        };
-        let inner = error.into_inner();
-        if inner.is_data() {
-            let detail = inner.to_string();
-            let errors = vec![FieldError { pointer, detail: detail.clone() }];
-            return Fault { status: StatusCode::UNPROCESSABLE_ENTITY, detail, errors };
+        if error.inner().is_data() {
+            return misfit(&error, "");
         }
+        let inner = error.into_inner();
         Fault::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {inner}"))
     })?;
     deserializer.end().map_err(|error| {
         Fault::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
     })?;
     Ok(value)
+}
+
+/// What a part of a body says, that stands at `place`.
+pub(super) fn fit<T: DeserializeOwned>(value: Value, place: &str) -> Result<T, Fault> {
+    serde_path_to_error::deserialize(value).map_err(|error| misfit(&error, place))
+}
+
+fn misfit(error: &serde_path_to_error::Error<serde_json::Error>, place: &str) -> Fault {
+    let mut pointer = place.to_owned();
+    for segment in error.path() {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => {
+                pointer.push('/');
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    Fault::invalid(&pointer, error.inner().to_string())
 }
 
 impl Payload for RawJson {
@@ -107,7 +151,8 @@ macro_rules! extractor {
             fn request_meta() -> Option<MetaRequest> {
                 let schema = <Self as Payload>::schema_ref();
                 let media = MetaMediaType { content_type: Self::CONTENT_TYPE, schema };
-                Some(MetaRequest { description: None, content: vec![media], required: true })
+                let required = <Self as ParsePayload>::IS_REQUIRED;
+                Some(MetaRequest { description: None, content: vec![media], required })
             }
 
             async fn from_request(
@@ -122,4 +167,5 @@ macro_rules! extractor {
 }
 
 extractor!(Body<T>, T);
+extractor!(OptionalBody<T>, T);
 extractor!(RawJson);

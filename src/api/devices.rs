@@ -14,11 +14,13 @@ use serde_json::{Map, Value};
 use super::{
     Api, State, Tag,
     body::Body,
+    etag,
     page::{self, Page},
     problem::{Answer, Changed, Created, Deleted, Fault, Problem},
     wire::Time,
 };
 use crate::{
+    alarm::engine::Order,
     ingest::replay_held,
     registry::{Device, DeviceSnapshot},
     store::{DeviceEdit, DeviceRow, NewDevice},
@@ -191,7 +193,7 @@ impl Devices {
         match find(&api, &device) {
             Ok(device) => {
                 let snapshot = device.snapshot();
-                let tag = entity_tag(snapshot.version);
+                let tag = etag::entity_tag(snapshot.version);
                 OneDevice::Device(Json(Box::new(snapshot.into())), tag)
             }
             Err(fault) => fault.into(),
@@ -253,10 +255,6 @@ impl Devices {
 /// The device of that id.
 pub(super) fn find(api: &Api, key: &str) -> Result<Arc<Device>, Fault> {
     api.registry.get(key).ok_or_else(|| Fault::not_found("device"))
-}
-
-fn entity_tag(version: i64) -> String {
-    format!("\"{version}\"")
 }
 
 /// A word of a closed list, as a parameter.
@@ -344,10 +342,7 @@ async fn update(
 ) -> Result<DeviceView, Fault> {
     let device = find(api, key)?;
     let before = device.snapshot();
-    let tag = entity_tag(before.version);
-    if if_match.is_some_and(|given| given != "*" && given != tag) {
-        return Err(crate::store::StoreError::Outdated.into());
-    }
+    etag::check(if_match, before.version)?;
     let removed = |text: String| (!text.is_empty()).then_some(text);
     let name = match change.name {
         Some(name) => removed(checked_text("/name", name)?),
@@ -372,6 +367,7 @@ async fn update(
     };
     let version = api.store.update_device(device.id, before.version, &edit).await?;
     device.apply(edit, version);
+    api.committer.order(Order::Reconsider { device: device.clone() });
     if approval == Approval::Active && before.approval != Approval::Active {
         replay_held(&api.store, &api.tap, device.id, &device.key).await?;
     }
@@ -391,6 +387,7 @@ async fn approve(api: &Api, key: &str) -> Result<Approved, Fault> {
         };
         let version = api.store.update_device(device.id, before.version, &edit).await?;
         device.apply(edit, version);
+        api.committer.order(Order::Reconsider { device: device.clone() });
         tracing::info!(device = %device.key, "device approved");
     }
     let replayed = replay_held(&api.store, &api.tap, device.id, &device.key).await?;
@@ -409,6 +406,7 @@ async fn delete(api: &Api, key: &str) -> Result<(), Fault> {
         return Err(error.into());
     }
     api.registry.remove(&device);
+    api.committer.order(Order::Forget { device: device.clone() });
     tracing::info!(device = %device.key, "device deleted");
     Ok(())
 }

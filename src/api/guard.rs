@@ -99,15 +99,15 @@ impl<E: Endpoint> Guard<E> {
             .or_else(|| request.headers().get(header::AUTHORIZATION))
             .and_then(|value| value.to_str().ok())
             .map(|text| text.strip_prefix("Bearer ").unwrap_or(text).trim());
-        let Some(grant) = self.keys.grant(presented) else {
+        let Some(caller) = self.keys.caller(presented) else {
             let detail = "send a key as X-API-Key or Authorization: Bearer";
             return Err(Fault::new(StatusCode::UNAUTHORIZED, detail));
         };
-        if matches!(grant, Grant::DeviceUploads(_)) && !UPLOADS.contains(&path) {
+        if matches!(caller.grant, Grant::DeviceUploads(_)) && !UPLOADS.contains(&path) {
             let detail = "the key is bound to a device: it may upload readings only";
             return Err(Fault::new(StatusCode::FORBIDDEN, detail));
         }
-        request.extensions_mut().insert(grant);
+        request.extensions_mut().insert(caller);
         Ok(())
     }
 }

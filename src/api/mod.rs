@@ -1,18 +1,32 @@
 //! The HTTP surface: REST with its OpenAPI document, health, metrics. One file a resource.
 
 mod acceptor;
+mod alarm_operations;
+mod alarm_rule_edits;
+mod alarm_rule_form;
+mod alarm_rules;
+mod alarm_summary;
+mod alarm_view;
+mod alarms;
+mod backtest;
 mod body;
 mod data;
 mod devices;
 mod document;
 mod esp32;
+mod etag;
 mod guard;
 mod health;
+mod notification_target_form;
+mod notification_targets;
+mod notifications;
 mod page;
 mod problem;
 mod quarantine;
 mod sensors;
 mod service;
+mod silences;
+mod typed;
 mod uploads;
 mod wire;
 
@@ -26,15 +40,17 @@ use tokio_util::sync::CancellationToken;
 
 pub use acceptor::Acceptor;
 
-use self::guard::Guard;
+use self::{guard::Guard, problem::Fault};
 use crate::{
-    access::ApiKeys,
+    access::{ApiKeys, Caller},
+    alarm::notify::{Channels, Notifier},
     clock::Clock,
     ingest::{Committer, Tap},
     metrics::Exporter,
     mqtt::Broker,
     registry::Registry,
     store::Store,
+    telemetry::Timestamp,
 };
 
 /// From the order to stop to the cut of requests that still run.
@@ -47,6 +63,9 @@ pub struct Api {
     pub tap: Arc<Tap>,
     pub committer: Arc<Committer>,
     pub broker: Arc<Broker>,
+    pub notifier: Notifier,
+    /// For tests of a target; what is told otherwise goes through the outbox.
+    pub channels: Arc<Channels>,
     pub keys: ApiKeys,
     pub exporter: Exporter,
     pub clock: Clock,
@@ -57,6 +76,26 @@ pub struct Api {
 }
 
 type State<'a> = poem::web::Data<&'a Arc<Api>>;
+type By<'a> = poem::web::Data<&'a Caller>;
+
+impl Api {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.clock.unix_micros())
+    }
+}
+
+/// Carries a change to its end although the request is given up half way: what is stored is ordered,
+/// too.
+#[expect(clippy::disallowed_methods, reason = "its end is waited for and seen here")]
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+) -> Result<T, Fault> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        metrics::counter!(crate::metrics::names::TASK_PANICS).increment(1);
+        tracing::error!(%error, "a change did not end well");
+        Err(Fault::unavailable())
+    })
+}
 
 #[derive(Tags)]
 enum Tag {
@@ -64,6 +103,10 @@ enum Tag {
     Devices,
     /// Readings: latest, history, statistics, uploads
     Data,
+    /// Alarms and the rules that raise them
+    Alarms,
+    /// Who is told of alarms, what was told, and what is not told for a while
+    Notifications,
     /// Messages that were refused, kept with their raw bytes
     Quarantine,
     /// The service itself
@@ -75,7 +118,14 @@ type Resources = (
     sensors::Sensors,
     data::Data,
     uploads::Uploads,
+    backtest::Backtests,
     quarantine::Quarantine,
+    alarm_rules::AlarmRules,
+    alarms::Alarms,
+    alarm_operations::AlarmOperations,
+    notifications::Notifications,
+    notification_targets::NotificationTargets,
+    silences::Silences,
     esp32::Esp32,
     service::Service,
     health::Health,
@@ -87,7 +137,14 @@ fn service() -> OpenApiService<Resources, ()> {
         sensors::Sensors,
         data::Data,
         uploads::Uploads,
+        backtest::Backtests::default(),
         quarantine::Quarantine,
+        alarm_rules::AlarmRules::default(),
+        alarms::Alarms,
+        alarm_operations::AlarmOperations,
+        notifications::Notifications,
+        notification_targets::NotificationTargets::default(),
+        silences::Silences,
         esp32::Esp32,
         service::Service,
         health::Health,

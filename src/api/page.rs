@@ -28,6 +28,18 @@ impl<T: Type + ParseFromJSON + ToJSON> Page<T> {
     pub(super) fn new(items: Vec<T>, next_cursor: Option<String>) -> Self {
         Self { items, next_cursor, page: None, per_page: None, total: None }
     }
+
+    /// Of rows that were read with one more than the page takes.
+    pub(super) fn of<R: Into<T>>(
+        mut rows: Vec<R>,
+        limit: usize,
+        cursor: impl FnOnce(&R) -> String,
+    ) -> Self {
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| has_more).map(cursor);
+        Self::new(rows.into_iter().map(Into::into).collect(), next)
+    }
 }
 
 /// `limit`, or the default; 422 outside its range.
@@ -36,6 +48,12 @@ pub(super) fn limit(given: Option<u32>, default: u32, max: u32) -> Result<usize,
         limit if (1..=max).contains(&limit) => Ok(limit as usize),
         _ => Err(Fault::invalid("limit", format!("limit is 1 to {max}"))),
     }
+}
+
+/// A cursor that is the id of the last entry of the page before.
+pub(super) fn number(cursor: Option<&str>) -> Result<Option<i64>, Fault> {
+    let number = cursor.map(str::parse::<i64>).transpose();
+    number.map_err(|_| Fault::invalid("cursor", "the cursor is not one of next_cursor"))
 }
 
 /// A page by number: its number, its size, and how many entries stand before it.

@@ -12,6 +12,7 @@ use poem_openapi::{
     types::{ToJSON, Type},
 };
 
+use super::etag::entity_tag;
 use crate::{
     ingest::{Rejection, RejectionReason},
     store::StoreError,
@@ -64,6 +65,17 @@ impl Fault {
         let detail = detail.into();
         let error = FieldError { pointer: pointer.to_owned(), detail: detail.clone() };
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, detail, errors: vec![error] }
+    }
+
+    /// Several wrong parts of a request.
+    pub(super) fn wrong(errors: Vec<FieldError>) -> Self {
+        let details: Vec<_> = errors.iter().map(|error| error.detail.as_str()).collect();
+        let detail = details.join("; ");
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, detail, errors }
+    }
+
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
     }
 
     /// A message of which nothing was taken.
@@ -285,6 +297,93 @@ impl From<Result<(), Fault>> for Deleted {
             403 => Self::Forbidden(Json(fault.problem())),
             404 => Self::NotFound(Json(fault.problem())),
             409 => Self::Conflict(Json(fault.problem())),
+            _ => Self::Unavailable(Json(fault.problem())),
+        }
+    }
+}
+
+/// The answer to a deletion of what has versions.
+#[derive(ApiResponse)]
+pub(super) enum Removed {
+    /// It is gone
+    #[oai(status = 204)]
+    Gone,
+    /// The request can't be read
+    #[oai(status = 400, content_type = "application/problem+json")]
+    BadRequest(Json<Problem>),
+    /// A key is needed
+    #[oai(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Json<Problem>),
+    /// The key does not allow this
+    #[oai(status = 403, content_type = "application/problem+json")]
+    Forbidden(Json<Problem>),
+    /// There is no such thing
+    #[oai(status = 404, content_type = "application/problem+json")]
+    NotFound(Json<Problem>),
+    /// It can't be deleted that way
+    #[oai(status = 409, content_type = "application/problem+json")]
+    Conflict(Json<Problem>),
+    /// It was changed since it was read
+    #[oai(status = 412, content_type = "application/problem+json")]
+    Outdated(Json<Problem>),
+    /// The store does not answer, or the request took too long
+    #[oai(status = 503, content_type = "application/problem+json")]
+    Unavailable(Json<Problem>),
+}
+
+impl From<Result<(), Fault>> for Removed {
+    fn from(result: Result<(), Fault>) -> Self {
+        let fault = match result {
+            Ok(()) => return Self::Gone,
+            Err(fault) => fault,
+        };
+        match fault.status.as_u16() {
+            400 => Self::BadRequest(Json(fault.problem())),
+            401 => Self::Unauthorized(Json(fault.problem())),
+            403 => Self::Forbidden(Json(fault.problem())),
+            404 => Self::NotFound(Json(fault.problem())),
+            409 => Self::Conflict(Json(fault.problem())),
+            412 => Self::Outdated(Json(fault.problem())),
+            _ => Self::Unavailable(Json(fault.problem())),
+        }
+    }
+}
+
+/// One thing that has versions.
+#[derive(ApiResponse)]
+pub(super) enum One<T: Type + ToJSON> {
+    /// As it is; its ETag is for If-Match
+    #[oai(status = 200)]
+    Ok(Json<T>, #[oai(header = "ETag")] String),
+    /// A parameter can't be read
+    #[oai(status = 400, content_type = "application/problem+json")]
+    BadRequest(Json<Problem>),
+    /// A key is needed
+    #[oai(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Json<Problem>),
+    /// The key does not allow this
+    #[oai(status = 403, content_type = "application/problem+json")]
+    Forbidden(Json<Problem>),
+    /// There is no such thing
+    #[oai(status = 404, content_type = "application/problem+json")]
+    NotFound(Json<Problem>),
+    /// The store does not answer, or the request took too long
+    #[oai(status = 503, content_type = "application/problem+json")]
+    Unavailable(Json<Problem>),
+}
+
+impl<T: Type + ToJSON> From<Result<(i64, T), Fault>> for One<T> {
+    /// Of a version and what has it.
+    fn from(result: Result<(i64, T), Fault>) -> Self {
+        let fault = match result {
+            Ok((version, it)) => return Self::Ok(Json(it), entity_tag(version)),
+            Err(fault) => fault,
+        };
+        match fault.status.as_u16() {
+            400 => Self::BadRequest(Json(fault.problem())),
+            401 => Self::Unauthorized(Json(fault.problem())),
+            403 => Self::Forbidden(Json(fault.problem())),
+            404 => Self::NotFound(Json(fault.problem())),
             _ => Self::Unavailable(Json(fault.problem())),
         }
     }

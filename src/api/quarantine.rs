@@ -110,18 +110,9 @@ async fn list(
     limit: Option<u32>,
     cursor: Option<&str>,
 ) -> Result<Page<Entry>, Fault> {
-    let limit = page::limit(limit, 50, 1_000)?;
-    let before = cursor
-        .map(|text| {
-            text.parse::<i64>()
-                .map_err(|_| Fault::invalid("cursor", "the cursor is not one of next_cursor"))
-        })
-        .transpose()?;
-    let mut rows = api.store.quarantine_page(device, before, limit as u64 + 1).await?;
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| has_more).map(|row| row.id.to_string());
-    Ok(Page::new(rows.into_iter().map(Entry::from).collect(), next))
+    let (limit, before) = (page::limit(limit, 50, 1_000)?, page::number(cursor)?);
+    let rows = api.store.quarantine_page(device, before, limit as u64 + 1).await?;
+    Ok(Page::of(rows, limit, |row: &QuarantineRow| row.id.to_string()))
 }
 
 async fn retry(api: &Api, id: i64) -> Result<RetryResult, Fault> {

@@ -11,7 +11,7 @@ use super::{
     problem::{Answer, Changed, Fault},
     wire::Reading,
 };
-use crate::{registry::Sensor, store::SensorEdit};
+use crate::{alarm::engine::Order, registry::Sensor, store::SensorEdit};
 
 pub(super) struct Sensors;
 
@@ -119,6 +119,7 @@ async fn update_sensor(
     }
     api.store.update_sensor(sensor.id, &edit).await?;
     sensor.apply(edit);
+    api.committer.order(Order::Reconsider { device });
     Ok(view(&sensor))
 }
 

@@ -11,7 +11,7 @@ use super::{
     wire::Time,
 };
 use crate::{
-    access::Grant,
+    access::{Caller, Grant},
     ingest::{Upload, Verdict},
     routes::PayloadForm,
     telemetry::{DeviceKey, Timestamp},
@@ -158,7 +158,7 @@ impl Uploads {
 }
 
 fn bound_device(request: &Request) -> Option<DeviceKey> {
-    match request.extensions().get::<Grant>() {
+    match request.extensions().get::<Caller>().map(|caller| &caller.grant) {
         Some(Grant::DeviceUploads(device)) => Some(device.clone()),
         Some(Grant::Full) | None => None,
     }

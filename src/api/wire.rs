@@ -1,6 +1,6 @@
 //! Types that several resources share on the wire.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use poem::web::Field;
 use poem_openapi::{
@@ -11,9 +11,17 @@ use poem_openapi::{
         ToJSON, Type,
     },
 };
+use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
-use crate::telemetry::{self, Timestamp};
+use super::{body, problem::Fault};
+use crate::{
+    config::Period,
+    telemetry::{self, Timestamp},
+};
+
+/// What a person may ask for to last.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// A point in time, RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +78,36 @@ impl ParseFromMultipartField for Time {
 impl ToJSON for Time {
     fn to_json(&self) -> Option<Value> {
         Some(Value::String(self.0.to_string()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// The end of a time that is given by its end, at `pointer`, or by how long it lasts.
+pub(super) fn end(
+    start: Timestamp,
+    end: Option<Time>,
+    pointer: &str,
+    duration: Option<&str>,
+) -> Result<Timestamp, Fault> {
+    match (end, duration) {
+        (Some(end), None) => Ok(end.0),
+        (None, Some(duration)) => {
+            let period: Period = body::fit(duration.into(), "/duration")?;
+            if period.0 > LONGEST {
+                return Err(Fault::invalid("/duration", "at most 366d"));
+            }
+            Ok(start.plus_micros(period.as_micros()))
+        }
+        _ => {
+            let name = pointer.trim_start_matches('/');
+            Err(Fault::invalid(pointer, format!("give `{name}` or `duration`")))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::tasks::Tasks;
 use crate::{
+    alarm::engine::Order,
     clock::Clock,
     ingest::{Committer, Tap},
     metrics::{Exporter, names},
@@ -91,6 +92,8 @@ impl Maintenance {
             tracing::info!(%device, state, at = %change.at, "presence changed");
             counter!(names::PRESENCE_CHANGES, "state" => state).increment(1);
             self.publish_presence(device.as_str(), change.online, change.at);
+            let (device, online, at) = (change.device, change.online, change.at);
+            self.committer.order(Order::Presence { device, online, at });
         }
     }
 

@@ -4,6 +4,7 @@
 //! The order of the stop: nothing new is accepted; connections acknowledge what they have received
 //! and say goodbye; the committer stores what is queued; requests are answered; the store closes.
 
+mod alarms;
 pub mod logging;
 mod maintenance;
 mod tasks;
@@ -16,6 +17,7 @@ use tokio::{net::TcpListener, time::Instant};
 use self::{maintenance::Maintenance, tasks::Tasks, wiring::Observer};
 use crate::{
     access::{ApiKeys, Gatekeeper},
+    alarm::notify::{Notifier, Retry, Worker},
     api::{self, Api},
     clock::Clock,
     config::{self, Settings},
@@ -24,6 +26,7 @@ use crate::{
     mqtt::{Broker, Hooks, Listener, Publisher, Transport},
     registry::Registry,
     store::{Store, StoreError},
+    telemetry::Timestamp,
     tls::{self, TlsServer},
 };
 
@@ -51,6 +54,7 @@ pub struct App {
     committer: Arc<Committer>,
     broker: Arc<Broker>,
     maintenance: Maintenance,
+    notifications: Worker<Store>,
     api: Api,
     mqtt: Vec<Listener>,
     certificates: Vec<Arc<TlsServer>>,
@@ -96,15 +100,20 @@ impl App {
         registry.load(store.devices().await?, store.sensors().await?);
 
         let publisher = Publisher::new(wiring::mqtt_limits(&settings.mqtt), clock.clone());
+        let now = Timestamp::from_micros(clock.unix_micros());
+        let writer = store.writer(store_settings.busy_timeout)?;
+        let alarms = alarms::prepare(&settings, &store, &registry, writer, now).await?;
         let (tap, committer) = ingest::start(Parts {
             routes,
             zone,
             limits: wiring::ingest_limits(&settings),
             registry: registry.clone(),
             publisher: publisher.clone(),
-            writer: store.writer(store_settings.busy_timeout)?,
+            writer: alarms.writer,
             clock: clock.clone(),
             noted_clients: store.clients_with_deliveries().await?,
+            engine: alarms.engine,
+            run: alarms.run,
         })
         .map_err(|error| AppError::System(error.into()))?;
         let observer = Observer {
@@ -121,36 +130,55 @@ impl App {
         let broker = Broker::new(&publisher, hooks);
         broker.restore(store.broker_state().await?);
         broker.sweep().await;
+        let maintenance =
+            Maintenance { registry, broker, publisher, committer, tap, store, exporter, clock };
+        Self::reachable(settings, keys, maintenance, alarms.notifier).await
+    }
 
-        let (mqtt, certificates) = listeners(&settings.mqtt, &broker).await?;
+    /// Binds every address, and makes what is reached there.
+    async fn reachable(
+        settings: Settings,
+        keys: ApiKeys,
+        rooms: Maintenance,
+        notifier: Notifier,
+    ) -> Result<Self, AppError> {
+        let (mqtt, certificates) = listeners(&settings.mqtt, &rooms.broker).await?;
         let mut http = Vec::new();
         for address in &settings.http.listen {
             http.push(bind("http.listen", *address).await?);
         }
-        let maintenance = Maintenance {
-            registry: registry.clone(),
-            broker: broker.clone(),
-            publisher,
-            committer: committer.clone(),
-            tap: tap.clone(),
-            store: store.clone(),
-            exporter: exporter.clone(),
-            clock: clock.clone(),
-        };
+        let (store, clock) = (rooms.store.clone(), rooms.clock.clone());
+        let channels = alarms::channels(&settings, &rooms.publisher, &clock);
+        let (outbox, retry) = (Arc::new(store.clone()), Retry::default());
+        let notifications =
+            Worker::new(outbox, channels.clone(), notifier.clone(), retry, clock.clone());
         let api = Api {
             store: store.clone(),
-            registry,
-            tap,
-            committer: committer.clone(),
-            broker: broker.clone(),
+            registry: rooms.registry.clone(),
+            tap: rooms.tap.clone(),
+            committer: rooms.committer.clone(),
+            broker: rooms.broker.clone(),
+            notifier,
+            channels,
             keys,
-            exporter,
+            exporter: rooms.exporter.clone(),
             clock,
             max_body: settings.http.max_body.as_usize(),
             request_timeout: settings.http.request_timeout.0,
             logs_requests: settings.log.http_access,
         };
-        Ok(Self { store, committer, broker, maintenance, api, mqtt, certificates, http, settings })
+        Ok(Self {
+            store,
+            committer: rooms.committer.clone(),
+            broker: rooms.broker.clone(),
+            maintenance: rooms,
+            notifications,
+            api,
+            mqtt,
+            certificates,
+            http,
+            settings,
+        })
     }
 
     pub fn device_count(&self) -> usize {
@@ -172,6 +200,7 @@ impl App {
         addresses.http = acceptor.addresses().to_vec();
         let stop = tasks.stop_token();
         tasks.spawn("http server", api::serve(self.api, acceptor, stop));
+        tasks.spawn("notifications", self.notifications.run(tasks.stop_token()));
         let (log, mqtt) = (&self.settings.log, &self.settings.mqtt);
         self.maintenance.start(&mut tasks, log.summary_interval.0, mqtt.sys_interval.0);
         Ok(Running {

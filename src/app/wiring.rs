@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    access::Grant,
+    access::{ApiKey, Grant},
     config::{self, Anonymous, Settings, Unknown},
     ingest::{Committer, IngestLimits},
     mqtt::{
@@ -157,14 +157,15 @@ pub(super) fn http_is_open(settings: &config::Http) -> bool {
 
 /// # Errors
 /// Names the key whose device id is illegal.
-pub(super) fn api_keys(settings: &[config::ApiKey]) -> Result<Vec<(String, Grant)>, String> {
-    let grant = |key: &config::ApiKey| match &key.device {
-        None => Ok((key.key.clone(), Grant::Full)),
-        Some(device) => DeviceKey::new(device)
-            .map(|device| (key.key.clone(), Grant::DeviceUploads(device)))
-            .map_err(|error| format!("http.api_keys, the device of {:?}: {error}", key.name)),
+pub(super) fn api_keys(settings: &[config::ApiKey]) -> Result<Vec<ApiKey>, String> {
+    let read = |key: &config::ApiKey| {
+        let device = key.device.as_deref().map(DeviceKey::new).transpose();
+        let device = device
+            .map_err(|error| format!("http.api_keys, the device of {:?}: {error}", key.name))?;
+        let grant = device.map_or(Grant::Full, Grant::DeviceUploads);
+        Ok(ApiKey { name: key.name.clone(), key: key.key.clone(), grant })
     };
-    settings.iter().map(grant).collect()
+    settings.iter().map(read).collect()
 }
 
 /// Carries the broker's news of sessions to presence and to ingest.

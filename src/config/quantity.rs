@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A duration such as `"10s"`.
+/// A duration such as `"10s"` or `"1h30m"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Period(pub Duration);
 
@@ -25,6 +25,20 @@ fn read(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*scale)
 }
 
+/// One or more numbers with their units, added up.
+fn read_period(text: &str) -> Option<Period> {
+    let mut rest = text.trim();
+    let mut millis: u64 = 0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let unit = rest.get(digits..)?.find(|c: char| c.is_ascii_digit());
+        let (part, after) = rest.split_at_checked(unit.map_or(rest.len(), |unit| digits + unit))?;
+        millis = millis.checked_add(read(part, PERIODS)?)?;
+        rest = after;
+    }
+    (!text.trim().is_empty()).then_some(Period(Duration::from_millis(millis)))
+}
+
 fn write(value: u64, units: &[(&str, u64)]) -> String {
     let largest = units
         .iter()
@@ -37,6 +51,12 @@ fn write(value: u64, units: &[(&str, u64)]) -> String {
 }
 
 impl Period {
+    pub const ZERO: Self = Self(Duration::ZERO);
+
+    pub fn as_micros(self) -> i64 {
+        i64::try_from(self.0.as_micros()).unwrap_or(i64::MAX)
+    }
+
     pub fn whole_seconds(self) -> u32 {
         u32::try_from(self.0.as_secs()).unwrap_or(u32::MAX)
     }
@@ -77,12 +97,8 @@ impl<T> de::Visitor<'_> for Expecting<T> {
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let read = |text: &str| read(text, PERIODS).map(|ms| Self(Duration::from_millis(ms)));
-        deserializer.deserialize_any(Expecting(
-            "a duration such as \"10s\" or \"5m\"",
-            read,
-            |_| None,
-        ))
+        let expected = "a duration such as \"10s\" or \"5m\"";
+        deserializer.deserialize_any(Expecting(expected, read_period, |_| None))
     }
 }
 
@@ -95,15 +111,39 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        f.write_str(&write(millis, PERIODS))
+    }
+}
+
 impl Serialize for Period {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        serializer.serialize_str(&write(millis, PERIODS))
+        serializer.collect_str(self)
     }
 }
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&write(self.0, SIZES))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_durations_of_one_or_more_parts() {
+        let read = |text| read_period(text).map(|period| period.0.as_millis());
+        assert_eq!(read("60s"), Some(60_000));
+        assert_eq!(read("1h30m"), Some(5_400_000));
+        assert_eq!(read("1m 500ms"), Some(60_500));
+        assert_eq!(read("0s"), Some(0));
+        for wrong in ["", "10", "s", "1x", "1h30", "-1s", "99999999999999999999s"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        assert_eq!(Period(Duration::from_secs(5_400)).to_string(), "90m");
     }
 }

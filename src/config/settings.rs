@@ -39,6 +39,8 @@ section! {
         devices: Devices,
         ingest: Ingest,
         quarantine: Quarantine,
+        alarms: Alarms,
+        notifications: Notifications,
     }
 }
 
@@ -142,6 +144,19 @@ section! {
     Quarantine { max_entries: u32, max_bytes: Bytes, }
 }
 
+section! {
+    /// Rules have the form that the API takes; what is wrong with one is told at start.
+    Alarms { rules: Vec<serde_json::Value>, }
+}
+
+section! {
+    Notifications {
+        public_url: String,
+        /// In the form that the API takes.
+        targets: Vec<serde_json::Value>,
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dispatch {
@@ -215,6 +230,11 @@ impl From<Anonymous> for AnonymousWord {
 
 const MASK: &str = "********";
 
+/// Whether a setting of a notification target's channel is not to be shown.
+fn is_secret(key: &str) -> bool {
+    matches!(key, "password" | "secret" | "bearer" | "headers")
+}
+
 impl Settings {
     /// The same with secrets made unreadable.
     #[must_use]
@@ -224,6 +244,19 @@ impl Settings {
         }
         for user in &mut self.access.users {
             user.password = MASK.to_owned();
+        }
+        for target in &mut self.notifications.targets {
+            let channel = target.get_mut("channel").and_then(serde_json::Value::as_object_mut);
+            for (_, value) in channel.into_iter().flatten().filter(|(key, _)| is_secret(key)) {
+                *value = match value {
+                    serde_json::Value::Object(headers) => headers
+                        .keys()
+                        .map(|name| (name.clone(), MASK.into()))
+                        .collect::<serde_json::Map<_, _>>()
+                        .into(),
+                    _ => MASK.into(),
+                };
+            }
         }
         self
     }

@@ -16,10 +16,11 @@ use std::{
     time::Duration,
 };
 
-use metrics::counter;
+use metrics::{counter, histogram};
 use parking_lot::Mutex;
 
 use super::{
+    alarms::Alarms,
     metrics::Meters,
     queue::{Drained, Queue},
     rejection::{Rejection, RejectionReason},
@@ -28,6 +29,7 @@ use super::{
     verdict::Verdict,
 };
 use crate::{
+    alarm::engine::{Judged, Order},
     clock::Clock,
     metrics::names,
     mqtt::{Change, Completion, Publisher, complete_all},
@@ -38,13 +40,13 @@ use crate::{
 };
 
 /// How long the thread waits for messages before it looks whether it should end.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two writes of what devices have said of themselves.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// Devices in one transaction of such a write.
 const FLUSH_CHUNK: usize = 500;
-const RETRY_FIRST: Duration = Duration::from_millis(20);
-const RETRY_LAST: Duration = Duration::from_secs(2);
+pub(super) const RETRY_FIRST: Duration = Duration::from_millis(20);
+pub(super) const RETRY_LAST: Duration = Duration::from_secs(2);
 
 /// Bounds of what ingest keeps, and of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,9 @@ pub struct IngestLimits {
     pub held_messages_max: i64,
     pub held_bytes_max: i64,
 }
+
+/// A batch that is on disk.
+type Committed = (Staged, Judged);
 
 /// The thread, and what others tell it.
 pub struct Committer {
@@ -96,6 +101,7 @@ pub(super) struct Work {
     pub(super) noted_clients: HashSet<String>,
     /// What the store was last said to fail of, so that a long failure is one line in the log.
     pub(super) failing_since: Option<Duration>,
+    pub(super) alarms: Alarms,
 }
 
 impl Committer {
@@ -112,6 +118,12 @@ impl Committer {
 
     pub fn recount_quarantine(&self) {
         self.orders.recount_quarantine.store(true, Ordering::Relaxed);
+    }
+
+    /// Hands the alarm engine something to do, whatever the room; `false`: the process ends.
+    pub fn order(&self, order: Order) -> bool {
+        let task = Task::Order(Box::new(order));
+        self.queue.push_over(task.weight(), task).is_ok()
     }
 
     /// Takes nothing more in; what is in is still committed.
@@ -155,14 +167,27 @@ impl Work {
         let mut batch = Vec::new();
         let mut flushed_at = self.clock.monotonic();
         loop {
-            match self.queue.drain(&mut batch, self.limits.batch_messages_max, PATIENCE) {
-                Drained::Items => self.commit(std::mem::take(&mut batch)),
+            let patience = match self.failing_since {
+                None => self.alarms.patience(self.now()),
+                Some(_) => PATIENCE,
+            };
+            match self.queue.drain(&mut batch, self.limits.batch_messages_max, patience) {
+                Drained::Items => {
+                    let is_order = |task: &mut Task| matches!(task, Task::Order(_));
+                    let orders: Vec<_> = batch.extract_if(.., is_order).collect();
+                    if !batch.is_empty() {
+                        self.commit(std::mem::take(&mut batch));
+                    }
+                    self.execute(orders.into_iter().filter_map(Task::into_order));
+                }
                 Drained::Nothing => self.write_trailing(),
                 Drained::Closed => {
                     self.write_trailing();
+                    self.fire_timers(true);
                     return self.flush();
                 }
             }
+            self.fire_timers(false);
             let now = self.clock.monotonic();
             let is_ordered = self.orders.flush_reports.swap(false, Ordering::Relaxed);
             if is_ordered || now.saturating_sub(flushed_at) >= FLUSH_INTERVAL {
@@ -179,7 +204,10 @@ impl Work {
             return;
         }
         match self.try_commit_contained(&[], &changes) {
-            Ok(_) => self.note_recovery(),
+            Ok((_, judged)) => {
+                self.alarms.engine.adopt(judged);
+                self.note_recovery();
+            }
             Err(error) if error.is_poison() => {
                 counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
                 tracing::error!(%error, changes = changes.len(), "the store refuses sessions' changes");
@@ -221,16 +249,18 @@ impl Work {
                 self.publisher.put_back_changes(trailing);
             }
             match result {
-                Ok(staged) => {
+                Ok((mut staged, judged)) => {
+                    self.take_over(&batch, &mut staged);
+                    self.alarms.engine.adopt(judged);
                     self.note_recovery();
                     let took = self.clock.monotonic().saturating_sub(started);
                     self.meters.batch(batch.len(), took, self.queue.len());
-                    return self.take_over(batch, staged);
+                    return self.answer(batch, staged.messages);
                 }
                 Err(error) if error.is_poison() => return self.bisect(batch, &error),
                 Err(error) => {
                     self.note_failure(&error);
-                    if self.orders.give_up.load(Ordering::Relaxed) {
+                    if self.has_given_up() {
                         tracing::error!(messages = batch.len(), "given up: these are not stored");
                         return;
                     }
@@ -246,7 +276,7 @@ impl Work {
         &mut self,
         batch: &[Task],
         trailing: &[Change],
-    ) -> Result<Staged, StoreError> {
+    ) -> Result<Committed, StoreError> {
         let contained = AssertUnwindSafe(|| self.try_commit(batch, trailing));
         catch_unwind(contained).unwrap_or_else(|_| {
             counter!(names::TASK_PANICS).increment(1);
@@ -255,7 +285,9 @@ impl Work {
         })
     }
 
-    fn try_commit(&mut self, batch: &[Task], trailing: &[Change]) -> Result<Staged, StoreError> {
+    fn try_commit(&mut self, batch: &[Task], trailing: &[Change]) -> Result<Committed, StoreError> {
+        let now = self.now();
+        let (alarms, clock) = (&self.alarms, &self.clock);
         let forgotten = std::mem::take(&mut *self.orders.forget.lock());
         let noted = &self.noted_clients;
         let forget: Vec<_> = forgotten.iter().filter(|id| noted.contains(*id)).collect();
@@ -265,15 +297,21 @@ impl Work {
                 transaction.forget_deliveries(client_id)?;
             }
             trailing.iter().try_for_each(|change| transaction.apply(change))?;
-            Stage { transaction, registry, limits, staged: Staged::default() }.run(batch)
+            let staged = Stage { transaction, registry, limits, staged: Staged::default() };
+            let staged = staged.run(batch)?;
+            let started = clock.monotonic();
+            let judged = alarms.judge(transaction, batch, &staged, now)?;
+            let took = clock.monotonic().saturating_sub(started);
+            histogram!(names::ALARM_EVALUATION_SECONDS).record(took);
+            Ok((staged, judged))
         });
         match result {
-            Ok(staged) => {
+            Ok((staged, judged)) => {
                 for client_id in &forgotten {
                     self.noted_clients.remove(client_id);
                 }
                 self.noted_clients.extend(staged.noted_clients.iter().cloned());
-                Ok(staged)
+                Ok((staged, judged))
             }
             Err(error) => {
                 self.orders.forget.lock().extend(forgotten);
@@ -299,6 +337,8 @@ impl Work {
                 counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
                 tracing::error!(%error, "the store refuses a session's changes: {:?}", entry.changes());
             }
+            // Orders are carried out apart.
+            Some(Task::Order(_)) => {}
         }
     }
 
@@ -326,25 +366,24 @@ impl Work {
     }
 
     /// The batch is on disk: the registry takes over what it changed, then everybody is told.
-    fn take_over(&mut self, batch: Vec<Task>, staged: Staged) {
-        for device in staged.devices.into_values() {
+    fn take_over(&mut self, batch: &[Task], staged: &mut Staged) {
+        for device in std::mem::take(&mut staged.devices).into_values() {
             tracing::info!(device = %device.key, approval = %device.approval(), "device registered");
             self.registry.adopt_device(device);
         }
-        for sensor in staged.sensors.into_values() {
+        for sensor in std::mem::take(&mut staged.sensors).into_values() {
             if let Some(device) = self.registry.get(sensor.device.as_str()) {
                 self.registry.adopt_sensor(&device, sensor);
             }
         }
-        for (sensor, unit) in staged.units {
+        for (sensor, unit) in staged.units.drain(..) {
             sensor.learn_unit(&unit);
         }
-        staged.learned.into_iter().for_each(|at| self.registry.note_learned(at));
+        staged.learned.drain(..).for_each(|at| self.registry.note_learned(at));
         counter!(names::QUARANTINED).increment(staged.quarantined);
         counter!(names::QUARANTINE_DROPPED).increment(staged.quarantine_dropped);
-        let mut messages = staged.messages;
         let nothing = Report::default();
-        for (task, message) in batch.iter().zip(&mut messages) {
+        for (task, message) in batch.iter().zip(&mut staged.messages) {
             let Task::Message(submission) = task else {
                 continue;
             };
@@ -375,7 +414,6 @@ impl Work {
                 }
             }
         }
-        self.answer(batch, messages);
     }
 
     fn answer(&self, batch: Vec<Task>, messages: Vec<StagedMessage>) {
@@ -383,6 +421,7 @@ impl Work {
             let submission = match task {
                 Task::Message(submission) => submission,
                 Task::Broker(entry) => return Some(Completion::Entry(entry)),
+                Task::Order(_) => return None,
             };
             let took = self.clock.monotonic().saturating_sub(submission.received);
             self.meters.message(submission.origin.route, &message.verdict, took);
@@ -390,7 +429,11 @@ impl Work {
         }));
     }
 
-    fn note_failure(&mut self, error: &StoreError) {
+    pub(super) fn has_given_up(&self) -> bool {
+        self.orders.give_up.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_failure(&mut self, error: &StoreError) {
         counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
         if self.failing_since.is_none() {
             self.failing_since = Some(self.clock.monotonic());
@@ -399,11 +442,14 @@ impl Work {
         }
     }
 
-    fn note_recovery(&mut self) {
+    pub(super) fn note_recovery(&mut self) {
         if let Some(since) = self.failing_since.take() {
             self.orders.is_failing.store(false, Ordering::Relaxed);
             let seconds = self.clock.monotonic().saturating_sub(since).as_secs_f64();
             tracing::info!(seconds, "the store takes readings again");
+            let failed = self.clock.monotonic().saturating_sub(since);
+            let failed = i64::try_from(failed.as_micros()).unwrap_or(i64::MAX);
+            self.forgive_silence(self.now().plus_micros(-failed));
         }
     }
 }

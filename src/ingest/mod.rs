@@ -4,6 +4,7 @@
 //! committed. Decoding runs in the sender's task (`tap`), everything that touches the store in one
 //! thread (`committer`), between them a bounded queue that pushes back on the sockets.
 
+mod alarms;
 mod check;
 mod committer;
 pub mod decode;
@@ -28,10 +29,14 @@ pub use tap::{Tap, Upload};
 pub use verdict::Verdict;
 
 use self::{
+    alarms::Alarms,
     committer::{Orders, Work},
     queue::Queue,
 };
-use crate::{clock::Clock, mqtt::Publisher, registry::Registry, routes::RouteTable, store::Writer};
+use crate::{
+    alarm::engine::Engine, clock::Clock, mqtt::Publisher, registry::Registry, routes::RouteTable,
+    store::Writer, telemetry::Timestamp,
+};
 
 /// What ingest is built from.
 pub struct Parts {
@@ -44,6 +49,9 @@ pub struct Parts {
     pub clock: Clock,
     /// Clients of whom the store has noted messages.
     pub noted_clients: Vec<String>,
+    pub engine: Engine,
+    /// The number of this run of the broker.
+    pub run: i64,
 }
 
 /// Starts the committer and opens the door before it.
@@ -51,7 +59,11 @@ pub struct Parts {
 /// # Errors
 /// When the thread can't be started.
 pub fn start(parts: Parts) -> io::Result<(Arc<Tap>, Arc<Committer>)> {
-    let Parts { routes, zone, limits, registry, publisher, writer, clock, noted_clients } = parts;
+    let Parts { routes, zone, limits, registry, publisher, writer, clock, noted_clients, .. } =
+        parts;
+    let now = Timestamp::from_micros(clock.unix_micros());
+    let clocks = (now, clock.monotonic());
+    let alarms = Alarms { engine: parts.engine, run: parts.run, alive_noted: now, clocks };
     let queue = Arc::new(Queue::new(limits.queue_messages_max, limits.queue_bytes_max));
     let meters = Arc::new(Meters::new(&routes));
     let committer = Committer::start(Work {
@@ -65,6 +77,7 @@ pub fn start(parts: Parts) -> io::Result<(Arc<Tap>, Arc<Committer>)> {
         meters: meters.clone(),
         noted_clients: noted_clients.into_iter().collect(),
         failing_since: None,
+        alarms,
     })?;
     let tap = Tap { routes, registry, queue, zone, clock, meters };
     Ok((Arc::new(tap), Arc::new(committer)))

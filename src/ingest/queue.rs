@@ -11,6 +11,8 @@ use std::{
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+const LOOK_AHEAD: usize = 64;
+
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
@@ -127,6 +129,11 @@ impl<T> Queue<T> {
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
         Drained::Items
+    }
+
+    /// What `look` finds in the first of the items that has it; only some in front are looked at.
+    pub(crate) fn find_in_front<F>(&self, look: impl Fn(&T) -> Option<F>) -> Option<F> {
+        self.state.lock().items.iter().take(LOOK_AHEAD).find_map(|(_, item)| look(item))
     }
 
     /// Messages that wait.

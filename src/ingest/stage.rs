@@ -51,6 +51,8 @@ pub(super) struct StagedMessage {
     pub(super) verdict: Verdict,
     /// The device, where the message is one of its own that counts as a sign of life.
     pub(super) device: Option<Arc<Device>>,
+    /// See [`Device::arrival`].
+    pub(super) arrival: Option<Timestamp>,
     /// Stored by this message, in order.
     pub(super) fresh: Vec<(Arc<Sensor>, StoredReading)>,
     pub(super) shown: Vec<ReportedSample>,
@@ -73,8 +75,8 @@ pub(super) struct Stage<'a, 'txn> {
 }
 
 impl Stage<'_, '_> {
-    /// Stages a batch. Its fresh readings, in order, are what alarm rules are to see before the
-    /// transaction commits.
+    /// Stages a batch. Its fresh readings, in order, are what alarm rules see before the transaction
+    /// commits.
     pub(super) fn run(mut self, batch: &[Task]) -> Result<Staged, StoreError> {
         let mut reports: HashMap<DeviceId, Reports<'_>> = HashMap::new();
         for task in batch {
@@ -82,6 +84,10 @@ impl Stage<'_, '_> {
                 Task::Message(submission) => submission,
                 Task::Broker(entry) => {
                     self.keep(entry.changes())?;
+                    self.staged.messages.push(StagedMessage::default());
+                    continue;
+                }
+                Task::Order(_) => {
                     self.staged.messages.push(StagedMessage::default());
                     continue;
                 }
@@ -152,7 +158,7 @@ impl Stage<'_, '_> {
             return Ok(StagedMessage { verdict, device: Some(device), ..Default::default() });
         }
         let arrival = device.arrival(submission.received_at);
-        let mut message = StagedMessage::default();
+        let mut message = StagedMessage { arrival: Some(arrival), ..StagedMessage::default() };
         let mut rejections = decoded.rejections.clone();
         let mut duplicates = 0;
         for sample in &decoded.readings {

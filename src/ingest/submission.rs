@@ -8,15 +8,20 @@ use tokio::sync::oneshot;
 
 use super::{decode::Decoded, rejection::Rejection, verdict::Verdict};
 use crate::{
+    alarm::engine::Order,
     mqtt::{Change, Completion, Entry, Publisher, QoS, TappedMessage, Version},
     registry::Device,
     routes::MessageKind,
     telemetry::{DeviceKey, DeviceKind, Timestamp},
 };
 
+const ORDER_WEIGHT: usize = 1_024;
+
 /// What the committer is handed, in order.
 pub(super) enum Task {
     Message(Box<Submission>),
+    /// Somebody wants something of the alarms.
+    Order(Box<Order>),
     /// What the broker wants kept.
     Broker(Box<Entry>),
 }
@@ -27,6 +32,21 @@ impl Task {
         match self {
             Self::Message(submission) => submission.weight(),
             Self::Broker(entry) => entry.weight(),
+            Self::Order(_) => ORDER_WEIGHT,
+        }
+    }
+
+    pub(super) fn into_order(self) -> Option<Order> {
+        match self {
+            Self::Order(order) => Some(*order),
+            Self::Message(_) | Self::Broker(_) => None,
+        }
+    }
+
+    pub(super) fn received_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Message(submission) => Some(submission.received_at),
+            Self::Broker(_) | Self::Order(_) => None,
         }
     }
 }
@@ -71,6 +91,8 @@ pub(super) struct Origin {
     pub(super) route: Option<usize>,
     /// A message that was kept before: it is not to be kept again when it is refused again.
     pub(super) is_kept_already: bool,
+    /// A message that came before, and was not taken then.
+    pub(super) is_replayed: bool,
 }
 
 /// Identifies a message of a persistent session across reconnects.

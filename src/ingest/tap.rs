@@ -67,6 +67,7 @@ impl PublishTap for Tap {
             payload: publication.payload.clone(),
             route: Some(found.route),
             is_kept_already: false,
+            is_replayed: false,
         };
         let received_at = Timestamp::from_micros(publication.received_at);
         let submission = self.routed(found, origin, received_at, Reply::Mqtt(message));
@@ -168,6 +169,7 @@ impl Tap {
     pub async fn upload(&self, upload: Upload) -> Verdict {
         let Upload { source, topic, payload, device, form, received_at, is_kept_already } = upload;
         let now = Timestamp::from_micros(self.clock.unix_micros());
+        let is_replayed = received_at.is_some();
         let received_at = received_at.unwrap_or(now);
         let route = self.routes.find(&topic);
         let origin = Origin {
@@ -176,6 +178,7 @@ impl Tap {
             payload,
             route: route.map(|found| found.route),
             is_kept_already,
+            is_replayed,
         };
         let (sender, verdict) = oneshot::channel();
         let reply = Reply::Waiting(sender);

@@ -72,6 +72,13 @@ metrics! {
     QUARANTINE_BYTES = "brooklet_quarantine_bytes", "Payloads in quarantine.", gauge;
     DEVICES = "brooklet_devices", "Registered devices, by state.", gauge;
     PRESENCE_CHANGES = "brooklet_presence_changes_total", "Devices that came online or went offline.", counter;
+    ALARMS_ACTIVE = "brooklet_alarms_active", "Active alarms, by severity.", gauge;
+    ALARM_EVENTS = "brooklet_alarm_events_total", "What happened to alarms, by kind: raised, escalated, cleared, acknowledged and so on.", counter;
+    ALARM_EVALUATION_SECONDS = "brooklet_alarm_evaluation_seconds", "Judging one batch by the alarm rules, inside its transaction.", seconds;
+    NOTIFICATIONS = "brooklet_notifications_total", "Notices of alarms, by channel and outcome: sent, failed (to be tried again), dead, silenced, cancelled.", counter;
+    NOTIFICATION_SECONDS = "brooklet_notification_send_seconds", "One try of a message to a notification target, by channel.", seconds;
+    OUTBOX_AGE = "brooklet_notification_outbox_oldest_age_seconds", "Age of the oldest notice that waits to be sent.", gauge;
+    OUTBOX_WAITING = "brooklet_notification_outbox_waiting", "Notices that wait to be sent.", gauge;
     HTTP_REQUESTS = "brooklet_http_requests_total", "HTTP requests, by operation and status.", counter;
     HTTP_SECONDS = "brooklet_http_request_seconds", "From a request's header to its response, by operation.", seconds;
 }

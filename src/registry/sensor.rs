@@ -99,8 +99,11 @@ impl Sensor {
     }
 
     pub fn newest(&self) -> Option<Reading> {
-        let newest = self.live.lock().newest?;
-        Some(self.reading(newest))
+        Some(self.reading(self.newest_stored()?))
+    }
+
+    pub fn newest_stored(&self) -> Option<StoredReading> {
+        self.live.lock().newest
     }
 
     /// A stored reading with its names.

@@ -153,6 +153,13 @@ impl Brooklet {
         Self::launch(self.folder.clone(), self.variables.clone()).await
     }
 
+    /// As [`Brooklet::restart`], with other variables.
+    pub(crate) async fn restart_with(mut self, variables: &[(&str, &str)]) -> Self {
+        self.variables =
+            variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        self.restart().await
+    }
+
     /// SIGTERM; asserts that it ends by itself, in time, with 0.
     pub(crate) async fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };

@@ -9,7 +9,10 @@
 )]
 
 mod access;
+mod alarm_api;
+mod alarms;
 mod architecture;
+mod backtest;
 mod broker;
 mod certificates;
 mod command_line;
@@ -21,6 +24,8 @@ mod harness;
 mod http;
 mod ingest;
 mod interop;
+mod notification_api;
+mod notify;
 mod openapi;
 mod sessions;
 mod sources;

@@ -1,0 +1,388 @@
+//! What people do to alarms. Each is an order to the engine and answered when it is stored, with the
+//! alarm as it then is; what the alarm's state does not allow is a conflict.
+
+use std::collections::BTreeSet;
+
+use poem_openapi::{Object, OpenApi, param::Path};
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use super::{
+    Api, By, State, Tag,
+    alarm_rule_form::Severity,
+    alarm_view::AlarmView,
+    alarms::find,
+    body::{Body, OptionalBody},
+    problem::{Changed, Fault},
+    wire::{self, Time},
+};
+use crate::{
+    access::Caller,
+    alarm::engine::{Action, Order, OrderError},
+    store::{AlarmQuery, AlarmRow},
+    telemetry::Timestamp,
+};
+
+pub(super) struct AlarmOperations;
+
+/// Alarms acknowledged with one request.
+const BULK_MAX: usize = 1_000;
+/// Characters of a note.
+const NOTE_MAX: usize = 1_000;
+
+/// What goes with an operation; a request without a body says nothing
+#[derive(Debug, Clone, Default, Object, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct AlarmNote {
+    /// Kept with the event; at most 1000 characters
+    note: Option<String>,
+}
+
+/// How long an alarm is shelved: `until` or `duration`
+#[derive(Debug, Clone, Object, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct Shelving {
+    until: Option<Time>,
+    /// Such as `30m` or `8h`
+    duration: Option<String>,
+    /// Kept with the event; at most 1000 characters
+    note: Option<String>,
+}
+
+/// Which alarms to acknowledge: `ids` or `filter`
+#[derive(Debug, Clone, Object, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct BulkAcknowledgement {
+    /// At most 1000
+    ids: Option<Vec<i64>>,
+    /// `{}`: all that are not acknowledged
+    filter: Option<AlarmFilter>,
+    /// Kept with each event; at most 1000 characters
+    note: Option<String>,
+}
+
+/// Alarms that are not acknowledged; every part that is given must match
+#[derive(Debug, Clone, Object, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[oai(deny_unknown_fields)]
+struct AlarmFilter {
+    active: Option<bool>,
+    /// This severity or a higher one
+    severity_min: Option<Severity>,
+    device: Option<String>,
+    /// The id of the rule
+    rule: Option<i64>,
+    /// Raised at this time or later
+    from: Option<Time>,
+    /// Raised before this time
+    to: Option<Time>,
+}
+
+/// What became of a bulk acknowledgement
+#[derive(Debug, Clone, Object)]
+struct BulkAcknowledged {
+    acknowledged: u64,
+    /// More alarms match the filter: ask again
+    has_more: bool,
+    results: Vec<BulkResult>,
+}
+
+/// What became of one alarm of a bulk
+#[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct BulkResult {
+    id: i64,
+    /// It is acknowledged by this request
+    ok: bool,
+    /// Why not
+    detail: Option<String>,
+}
+
+#[OpenApi]
+impl AlarmOperations {
+    /// Acknowledge an alarm
+    ///
+    /// Somebody knows: it is told no more. A cleared alarm is closed with it.
+    #[oai(
+        path = "/api/alarms/:id/ack",
+        method = "post",
+        tag = "Tag::Alarms",
+        operation_id = "acknowledge_alarm"
+    )]
+    async fn acknowledge(
+        &self,
+        api: State<'_>,
+        by: By<'_>,
+        id: Path<i64>,
+        body: OptionalBody<AlarmNote>,
+    ) -> Changed<AlarmView> {
+        operate(&api, &by, id.0, Action::Acknowledge, body).await.into()
+    }
+
+    /// Take an acknowledgement back
+    #[oai(
+        path = "/api/alarms/:id/unack",
+        method = "post",
+        tag = "Tag::Alarms",
+        operation_id = "unacknowledge_alarm"
+    )]
+    async fn unacknowledge(
+        &self,
+        api: State<'_>,
+        by: By<'_>,
+        id: Path<i64>,
+        body: OptionalBody<AlarmNote>,
+    ) -> Changed<AlarmView> {
+        operate(&api, &by, id.0, Action::Unacknowledge, body).await.into()
+    }
+
+    /// Clear an active alarm by hand
+    ///
+    /// It is raised again only after its condition was gone once.
+    #[oai(
+        path = "/api/alarms/:id/clear",
+        method = "post",
+        tag = "Tag::Alarms",
+        operation_id = "clear_alarm"
+    )]
+    async fn clear(
+        &self,
+        api: State<'_>,
+        by: By<'_>,
+        id: Path<i64>,
+        body: OptionalBody<AlarmNote>,
+    ) -> Changed<AlarmView> {
+        operate(&api, &by, id.0, Action::Clear, body).await.into()
+    }
+
+    /// Shelve an alarm
+    ///
+    /// Nothing is told of it until then; what happens is kept. If it is active and not acknowledged
+    /// then, it is told.
+    #[oai(
+        path = "/api/alarms/:id/shelve",
+        method = "post",
+        tag = "Tag::Alarms",
+        operation_id = "shelve_alarm"
+    )]
+    async fn shelve(
+        &self,
+        api: State<'_>,
+        by: By<'_>,
+        id: Path<i64>,
+        body: Body<Shelving>,
+    ) -> Changed<AlarmView> {
+        let (until, note) = match body.0.and_then(|shelving| shelving_end(&api, shelving)) {
+            Ok(shelving) => shelving,
+            Err(fault) => return fault.into(),
+        };
+        order(&api, &by, id.0, Action::Shelve { until }, note).await.into()
+    }
+
+    /// Take an alarm from the shelf
+    #[oai(
+        path = "/api/alarms/:id/unshelve",
+        method = "post",
+        tag = "Tag::Alarms",
+        operation_id = "unshelve_alarm"
+    )]
+    async fn unshelve(
+        &self,
+        api: State<'_>,
+        by: By<'_>,
+        id: Path<i64>,
+        body: OptionalBody<AlarmNote>,
+    ) -> Changed<AlarmView> {
+        operate(&api, &by, id.0, Action::Unshelve, body).await.into()
+    }
+
+    /// Reset a latched alarm
+    ///
+    /// Only when its condition is gone.
+    #[oai(
+        path = "/api/alarms/:id/reset",
+        method = "post",
+        tag = "Tag::Alarms",
+        operation_id = "reset_alarm"
+    )]
+    async fn reset(
+        &self,
+        api: State<'_>,
+        by: By<'_>,
+        id: Path<i64>,
+        body: OptionalBody<AlarmNote>,
+    ) -> Changed<AlarmView> {
+        operate(&api, &by, id.0, Action::Reset, body).await.into()
+    }
+
+    /// Take an alarm out of service
+    ///
+    /// Nothing is told of it until it is in service again; what happens is kept.
+    #[oai(
+        path = "/api/alarms/:id/out-of-service",
+        method = "post",
+        tag = "Tag::Alarms",
+        operation_id = "take_alarm_out_of_service"
+    )]
+    async fn take_out_of_service(
+        &self,
+        api: State<'_>,
+        by: By<'_>,
+        id: Path<i64>,
+        body: OptionalBody<AlarmNote>,
+    ) -> Changed<AlarmView> {
+        operate(&api, &by, id.0, Action::TakeOutOfService, body).await.into()
+    }
+
+    /// Put an alarm in service again
+    #[oai(
+        path = "/api/alarms/:id/in-service",
+        method = "post",
+        tag = "Tag::Alarms",
+        operation_id = "put_alarm_in_service"
+    )]
+    async fn put_in_service(
+        &self,
+        api: State<'_>,
+        by: By<'_>,
+        id: Path<i64>,
+        body: OptionalBody<AlarmNote>,
+    ) -> Changed<AlarmView> {
+        operate(&api, &by, id.0, Action::PutInService, body).await.into()
+    }
+
+    /// Acknowledge many alarms
+    ///
+    /// By their ids or by a filter, at most 1,000 at a time; the answer says what became of each.
+    #[oai(
+        path = "/api/alarms/acknowledge",
+        method = "post",
+        tag = "Tag::Alarms",
+        operation_id = "acknowledge_alarms"
+    )]
+    async fn acknowledge_all(
+        &self,
+        api: State<'_>,
+        by: By<'_>,
+        body: Body<BulkAcknowledgement>,
+    ) -> Changed<BulkAcknowledged> {
+        match body.0 {
+            Ok(bulk) => acknowledge_all(&api, &by, bulk).await.into(),
+            Err(fault) => fault.into(),
+        }
+    }
+}
+
+async fn operate(
+    api: &Api,
+    by: &Caller,
+    id: i64,
+    action: Action,
+    body: OptionalBody<AlarmNote>,
+) -> Result<AlarmView, Fault> {
+    let note = checked_note(body.0?.unwrap_or_default().note)?;
+    order(api, by, id, action, note).await
+}
+
+async fn order(
+    api: &Api,
+    by: &Caller,
+    id: i64,
+    action: Action,
+    note: Option<String>,
+) -> Result<AlarmView, Fault> {
+    find(api, id).await?;
+    let answer = send(api, by, id, action, note);
+    carried_out(answer.await).map(AlarmView::from)
+}
+
+type Reply = Result<Result<AlarmRow, OrderError>, oneshot::error::RecvError>;
+
+/// Hands the engine an order; it answers once that is stored or refused.
+fn send(
+    api: &Api,
+    by: &Caller,
+    alarm: i64,
+    action: Action,
+    note: Option<String>,
+) -> impl Future<Output = Reply> + use<> {
+    let (reply, answer) = oneshot::channel();
+    let actor = by.name.clone();
+    api.committer.order(Order::Operate { alarm, action, actor, note, reply });
+    answer
+}
+
+fn carried_out(reply: Reply) -> Result<AlarmRow, Fault> {
+    match reply {
+        Ok(Ok(row)) => Ok(row),
+        Ok(Err(OrderError::Store(error))) => Err(error.into()),
+        Ok(Err(refused)) => Err(Fault::conflict(refused.to_string())),
+        // The process ends.
+        Err(_) => Err(Fault::unavailable()),
+    }
+}
+
+fn checked_note(note: Option<String>) -> Result<Option<String>, Fault> {
+    let note = note.filter(|note| !note.is_empty());
+    if note.as_ref().is_some_and(|note| note.chars().count() > NOTE_MAX) {
+        return Err(Fault::invalid("/note", "at most 1000 characters"));
+    }
+    Ok(note)
+}
+
+fn shelving_end(api: &Api, shelving: Shelving) -> Result<(Timestamp, Option<String>), Fault> {
+    let now = api.now();
+    let until = wire::end(now, shelving.until, "/until", shelving.duration.as_deref())?;
+    if until <= now {
+        return Err(Fault::invalid("/until", "an alarm is shelved until a time to come"));
+    }
+    Ok((until, checked_note(shelving.note)?))
+}
+
+async fn acknowledge_all(
+    api: &Api,
+    by: &Caller,
+    bulk: BulkAcknowledgement,
+) -> Result<BulkAcknowledged, Fault> {
+    let note = checked_note(bulk.note)?;
+    let (ids, has_more) = match (bulk.ids, bulk.filter) {
+        (Some(ids), None) if ids.len() <= BULK_MAX => (ids, false),
+        (Some(_), None) => return Err(Fault::invalid("/ids", "at most 1000 alarms at a time")),
+        (None, Some(filter)) => matching(api, filter).await?,
+        _ => return Err(Fault::invalid("", "give `ids` or `filter`")),
+    };
+    let ids: BTreeSet<i64> = ids.into_iter().collect();
+    let send = |id| (id, send(api, by, id, Action::Acknowledge, note.clone()));
+    let under_way: Vec<_> = ids.into_iter().map(send).collect();
+    let mut results = Vec::with_capacity(under_way.len());
+    for (id, answer) in under_way {
+        let detail = match carried_out(answer.await) {
+            Ok(_) => None,
+            Err(fault) if api.store.alarm(id).await?.is_some() => Some(fault.detail),
+            Err(_) => Some("there is no such alarm".to_owned()),
+        };
+        results.push(BulkResult { id, ok: detail.is_none(), detail });
+    }
+    let acknowledged = results.iter().filter(|result| result.ok).count() as u64;
+    Ok(BulkAcknowledged { acknowledged, has_more, results })
+}
+
+async fn matching(api: &Api, filter: AlarmFilter) -> Result<(Vec<i64>, bool), Fault> {
+    let query = AlarmQuery {
+        active: filter.active,
+        acknowledged: Some(false),
+        closed: Some(false),
+        severity_min: filter.severity_min.map(Severity::code),
+        device: filter.device,
+        rule: filter.rule,
+        from: filter.from.map(|time| time.0),
+        to: filter.to.map(|time| time.0),
+        after: None,
+        limit: BULK_MAX as u64,
+    };
+    let page = api.store.alarms(&query).await?;
+    Ok((page.alarms.into_iter().map(|row| row.id).collect(), page.has_more))
+}

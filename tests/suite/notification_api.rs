@@ -1,0 +1,203 @@
+//! Notification targets, silences and notifications over REST.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Brooklet, Response};
+
+const TARGETS: &str = "/api/notification-targets";
+
+async fn post(brooklet: &Brooklet, path: &str, body: Value) -> Response {
+    brooklet.request(Method::POST, path, Some(body)).await
+}
+
+fn webhook() -> Value {
+    json!({
+        "name": "ops",
+        "channel": {
+            "type": "webhook", "url": "http://127.0.0.1:1/hook", "bearer": "s3cret-1",
+            "headers": {"X-Key": "s3cret-2"}
+        },
+        "match": {"min_severity": "major"}
+    })
+}
+
+fn pointer(response: &Response) -> &Value {
+    assert_eq!(response.status, 422, "{}", response.text);
+    &response.body["errors"][0]["pointer"]
+}
+
+#[tokio::test]
+async fn secrets_of_a_target_are_kept_and_never_shown() {
+    let brooklet = Brooklet::start().await;
+    let made = post(&brooklet, TARGETS, webhook()).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let path = format!("{TARGETS}/{}", made.body["id"]);
+    let shown = brooklet.request(Method::GET, &path, None).await;
+    let listed = brooklet.request(Method::GET, TARGETS, None).await;
+    assert_eq!(shown.headers["etag"], "\"1\"");
+    assert_eq!(shown.body["target"]["channel"]["bearer"], "***");
+    let mut edit = shown.body["target"].clone();
+    edit["description"] = json!("Operations");
+    let tag = [("If-Match", "\"1\"")];
+    let edited = brooklet.request_with(Method::PUT, &path, Some(edit.clone()), &tag).await;
+    assert_eq!(
+        (edited.status.as_u16(), &edited.body["version"]),
+        (200, &json!(2)),
+        "{}",
+        edited.text
+    );
+    let stale = brooklet.request_with(Method::PUT, &path, Some(edit), &tag).await;
+    assert_eq!(stale.status, 412);
+    for answer in [&made, &shown, &listed, &edited] {
+        assert!(!answer.text.contains("s3cret"), "{}", answer.text);
+    }
+    // The secrets are still there: what is stored outlives a restart and would be sent.
+    let stored = std::fs::read(brooklet.database()).unwrap();
+    let log = std::fs::read(brooklet.database().with_extension("db-wal")).unwrap_or_default();
+    let holds = |secret: &[u8]| {
+        [&stored, &log].iter().any(|file| file.windows(secret.len()).any(|window| window == secret))
+    };
+    assert!(holds(b"s3cret-1") && holds(b"s3cret-2"));
+    let brooklet = brooklet.restart().await;
+    assert_eq!(brooklet.get(&path).await, edited.body);
+    assert_eq!(brooklet.request(Method::DELETE, &path, None).await.status, 204);
+    assert_eq!(brooklet.request(Method::GET, &path, None).await.status, 404);
+}
+
+#[tokio::test]
+async fn mistakes_of_a_target_are_told_with_their_places() {
+    let brooklet = Brooklet::start().await;
+    for (place, value, expected) in [
+        ("/name", json!(""), "/name"),
+        ("/channel/url", json!("ftp://x"), "/channel/url"),
+        ("/channel/bearer", json!("***"), "/channel"),
+        ("/match/min_severity", json!("bad"), "/match/min_severity"),
+        ("/match/nothing", json!(1), "/match/nothing"),
+        ("/rate_per_minute", json!(0), "/rate_per_minute"),
+        ("/group_wait", json!("soon"), "/group_wait"),
+    ] {
+        let mut wrong = webhook();
+        let (parent, name) = place.rsplit_once('/').unwrap();
+        wrong.pointer_mut(parent).unwrap()[name] = value;
+        assert_eq!(pointer(&post(&brooklet, TARGETS, wrong).await), expected);
+    }
+    assert_eq!(post(&brooklet, TARGETS, webhook()).await.status, 201);
+    assert_eq!(post(&brooklet, TARGETS, webhook()).await.status, 409);
+}
+
+#[tokio::test]
+async fn a_target_that_rules_name_stays() {
+    let brooklet = Brooklet::start().await;
+    let made = post(&brooklet, TARGETS, webhook()).await.body;
+    let path = format!("{TARGETS}/{}", made["id"]);
+    let level = json!({"severity": "major", "condition": {"type": "above", "limit": 5}});
+    let rule = json!({"name": "R", "levels": [level], "targets": ["ops"]});
+    let rule = post(&brooklet, "/api/alarm-rules", rule).await;
+    assert_eq!(rule.status, 201, "{}", rule.text);
+    assert_eq!(brooklet.request(Method::DELETE, &path, None).await.status, 409);
+    let mut renamed = made["target"].clone();
+    renamed["name"] = json!("other");
+    assert_eq!(brooklet.request(Method::PUT, &path, Some(renamed.clone())).await.status, 409);
+    let rule = format!("/api/alarm-rules/{}", rule.body["id"]);
+    assert_eq!(brooklet.request(Method::DELETE, &rule, None).await.status, 204);
+    assert_eq!(brooklet.request(Method::PUT, &path, Some(renamed)).await.status, 200);
+    assert_eq!(brooklet.request(Method::DELETE, &path, None).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_test_says_whether_it_arrived() {
+    let brooklet = Brooklet::start().await;
+    let mut failing = webhook();
+    failing["enabled"] = json!(false);
+    let failing = post(&brooklet, TARGETS, failing).await.body["id"].clone();
+    let topics = json!({"name": "topics", "channel": {"type": "mqtt"}});
+    let topics = post(&brooklet, TARGETS, topics).await.body["id"].clone();
+    let test = async |id: &Value| {
+        let path = format!("{TARGETS}/{id}/test");
+        brooklet.request(Method::POST, &path, None).await
+    };
+    let failed = test(&failing).await;
+    assert_eq!(failed.status, 200, "{}", failed.text);
+    assert_eq!(
+        (&failed.body["delivered"], &failed.body["would_retry"]),
+        (&json!(false), &json!(true))
+    );
+    assert!(!failed.body["error"].as_str().unwrap().is_empty());
+    let mut watcher = brooklet.connect("watcher").await;
+    watcher.subscribe("alarms/#", 0).await;
+    assert_eq!(test(&topics).await.body["delivered"], true);
+    let (_, _, _, payload) = watcher.message().await;
+    assert_eq!(serde_json::from_slice::<Value>(&payload).unwrap()["kind"], "test");
+    assert_eq!(test(&json!(999)).await.status, 404);
+}
+
+#[tokio::test]
+async fn silences_are_made_edited_and_ended() {
+    let keys = r#"[{ name = "anna", key = "the-secret-key-of-anna" }]"#;
+    let brooklet =
+        Brooklet::with(&[("HTTP__API_KEYS", keys), ("HTTP__ALLOW_ANONYMOUS", "true")]).await;
+    let anna = [("X-API-Key", "the-secret-key-of-anna")];
+    let silence =
+        json!({"match": {"devices": ["boiler-*"]}, "duration": "2h", "comment": "Service"});
+    let made = brooklet.request_with(Method::POST, "/api/silences", Some(silence), &anna).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    assert_eq!((&made.body["author"], &made.body["active"]), (&json!("anna"), &json!(true)));
+    let path = format!("/api/silences/{}", made.body["id"]);
+    assert_eq!(brooklet.get(&path).await, made.body);
+    for (body, expected) in [
+        (json!({"match": {}, "duration": "1h"}), "/match"),
+        (json!({"match": {"device": ["x"]}, "duration": "1h"}), "/match/device"),
+        (json!({"match": {"devices": ["x"]}}), "/ends_at"),
+        (json!({"match": {"devices": ["x"]}, "ends_at": "2020-01-01T00:00:00Z"}), "/ends_at"),
+        (json!({"match": {"devices": ["x"]}, "duration": "1 year"}), "/duration"),
+    ] {
+        assert_eq!(pointer(&post(&brooklet, "/api/silences", body).await), expected);
+    }
+    let ended = json!({
+        "match": {"devices": ["boiler-*"]}, "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2026-01-01T01:00:00Z"
+    });
+    let edited = brooklet.request(Method::PUT, &path, Some(ended)).await;
+    assert_eq!(
+        (edited.status.as_u16(), &edited.body["active"]),
+        (200, &json!(false)),
+        "{}",
+        edited.text
+    );
+    assert_eq!((&edited.body["author"], &edited.body["comment"]), (&json!("anna"), &json!("")));
+    let count = async |query: &str| {
+        let page = brooklet.get(&format!("/api/silences{query}")).await;
+        page["items"].as_array().unwrap().len()
+    };
+    assert_eq!((count("").await, count("?ended=true").await), (0, 1));
+    assert_eq!(brooklet.request(Method::DELETE, &path, None).await.status, 204);
+    assert_eq!(brooklet.request(Method::DELETE, &path, None).await.status, 404);
+}
+
+#[tokio::test]
+async fn notifications_are_listed_by_state_and_alarm() {
+    let brooklet = Brooklet::start().await;
+    assert_eq!(post(&brooklet, TARGETS, webhook()).await.status, 201);
+    let level = json!({"severity": "major", "condition": {"type": "above", "limit": 5}});
+    let rule = post(&brooklet, "/api/alarm-rules", json!({"name": "R", "levels": [level]})).await;
+    assert_eq!(rule.status, 201, "{}", rule.text);
+    let mut device = brooklet.connect("d").await;
+    device.publish("devices/d/data", r#"{"t": 6}"#).await;
+    let alarm = brooklet.get("/api/alarms").await["items"][0]["id"].clone();
+    let page = brooklet.get(&format!("/api/notifications?alarm={alarm}&state=waiting")).await;
+    let told = &page["items"][0];
+    assert_eq!(
+        (&told["target"], &told["kind"], &told["alarm"]),
+        (&json!("ops"), &json!("raised"), &alarm)
+    );
+    assert_eq!(told["notice"]["device"]["key"], "d");
+    for (query, count) in [("state=dead", 0), ("alarm=999", 0), ("limit=1", 1)] {
+        let page = brooklet.get(&format!("/api/notifications?{query}")).await;
+        assert_eq!(page["items"].as_array().unwrap().len(), count, "{query}");
+    }
+    let retry = async |id: &Value| {
+        let path = format!("/api/notifications/{id}/retry");
+        brooklet.request(Method::POST, &path, None).await.status
+    };
+    assert_eq!((retry(&told["id"]).await.as_u16(), retry(&json!(999)).await.as_u16()), (409, 404));
+}
