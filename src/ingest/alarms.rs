@@ -157,8 +157,8 @@ impl Work {
         }
     }
 
-    /// Carries out orders, each in a transaction of its own but for presence. One that the store does not take is
-    /// refused where somebody waits for it, else tried again.
+    /// Carries out orders, each in a transaction of its own but for presence. One that the store does
+    /// not take is refused where somebody waits for it, else tried again.
     pub(super) fn execute(&mut self, orders: impl Iterator<Item = Order>) {
         let is_presence = |order: &Order| matches!(order, Order::Presence { .. });
         let (presences, mut orders): (Vec<_>, Vec<_>) = orders.partition(is_presence);
@@ -166,6 +166,10 @@ impl Work {
             orders.extend(presences);
         }
         for order in orders {
+            // Who gave up was told that it was not done.
+            if matches!(&order, Order::Operate { reply, .. } if reply.is_closed()) {
+                continue;
+            }
             let mut pause = RETRY_FIRST;
             loop {
                 match self.try_execute(&order) {
@@ -194,6 +198,16 @@ impl Work {
                 pause = (pause * 2).min(RETRY_LAST);
             }
         }
+    }
+
+    /// As [`Work::execute`], for everybody as the registry has them.
+    pub(super) fn follow_all_presence(&mut self) {
+        let at = self.now();
+        let devices = self.registry.all().into_iter();
+        let orders: Vec<_> = devices
+            .map(|device| Order::Presence { online: device.snapshot().online, device, at })
+            .collect();
+        self.execute(orders.into_iter());
     }
 
     /// `false`: each is to be tried alone.
@@ -259,8 +273,9 @@ impl Work {
             return;
         }
         let (engine, writer) = (&self.alarms.engine, &mut self.writer);
-        let judged = writer.transaction(|t| engine.note_stall(t, (from, to)));
-        match judged {
+        let contained =
+            AssertUnwindSafe(|| writer.transaction(|t| engine.note_stall(t, (from, to))));
+        match catch_unwind(contained).unwrap_or_else(|_| panicked()) {
             Ok(judged) => self.alarms.engine.adopt(judged),
             Err(error) => tracing::warn!(%error, "silence during the store's failure counts"),
         }

@@ -82,6 +82,8 @@ pub(super) struct Orders {
     recount_quarantine: AtomicBool,
     /// Changed reports are to be written soon, not at the next interval.
     flush_reports: AtomicBool,
+    /// Somebody came or went while the queue was full: presence is to be read as it is.
+    presence_missed: AtomicBool,
     /// The last transaction failed.
     is_failing: AtomicBool,
     /// The stop's deadline has passed: no more retries.
@@ -120,10 +122,23 @@ impl Committer {
         self.orders.recount_quarantine.store(true, Ordering::Relaxed);
     }
 
-    /// Hands the alarm engine something to do, whatever the room; `false`: the process ends.
-    pub fn order(&self, order: Order) -> bool {
+    /// Hands the alarm engine something to do. The queue being full, an operator's order is dropped,
+    /// which its sender hears by the reply; of who came and went it is noted that there was something;
+    /// what follows an edit is taken all the same, and bounded by the edits that the store has taken.
+    pub fn order(&self, order: Order) {
+        let is_presence = matches!(order, Order::Presence { .. });
+        let may_wait = is_presence || matches!(order, Order::Operate { .. });
         let task = Task::Order(Box::new(order));
-        self.queue.push_over(task.weight(), task).is_ok()
+        let weight = task.weight();
+        if may_wait {
+            let is_full = self.queue.try_push(weight, task).is_err();
+            if is_full && is_presence {
+                self.orders.presence_missed.store(true, Ordering::Relaxed);
+            }
+            return;
+        }
+        // A closed queue is the process's end: the next start reads what was edited.
+        let _ = self.queue.push_over(weight, task);
     }
 
     /// Takes nothing more in; what is in is still committed.
@@ -186,6 +201,9 @@ impl Work {
                     self.fire_timers(true);
                     return self.flush();
                 }
+            }
+            if self.orders.presence_missed.swap(false, Ordering::Relaxed) {
+                self.follow_all_presence();
             }
             self.fire_timers(false);
             let now = self.clock.monotonic();
