@@ -230,6 +230,7 @@ async fn events_of_wave(kills: u64, start: i64) -> (Vec<Event>, Vec<(i64, String
         if n > 0 && kills > 0 && n % each == 0 {
             let packet = client.publish_packet(0x32, "devices/boiler/data", 9, payload.as_bytes());
             client.try_send(&packet).await;
+            // The moment of the kill is to be any: before, in or after the commit.
             tokio::time::sleep(Duration::from_millis((n as u64 * 7919) % 12)).await;
             brooklet.kill();
             brooklet = brooklet.restart().await;

@@ -274,6 +274,7 @@ async fn a_server_of_moods_gets_everything_in_each_alarms_order() {
                 post.stop().await;
                 post.start();
             }
+            // At any moment of what is under way.
             2..10 => tokio::time::sleep(std::time::Duration::from_millis(3)).await,
             _ => {}
         }
