@@ -13,6 +13,6 @@ pub use layers::{ConfigError, DEFAULTS, load};
 pub use listeners::{Asked, MqttListener, Network, Origin, Transport};
 pub use quantity::{Bytes, Period};
 pub use settings::{
-    Alarms, Anonymous, ApiKey, Database, DeviceKind, Devices, Dispatch, Form, Http, Ingest, Kind,
-    Log, LogFormat, Mqtt, Notifications, Quarantine, Route, Settings, Time, Unknown,
+    Alarms, Anonymous, ApiKey, Audit, Database, DeviceKind, Devices, Dispatch, Form, Http, Ingest,
+    Kind, Log, LogFormat, Mqtt, Notifications, Quarantine, Route, Settings, Time, Unknown,
 };

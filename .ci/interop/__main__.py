@@ -36,7 +36,7 @@ CHECKS = [
     (with_gmqtt.gmqtt_clients, guarded), (transports, encrypted), (restart.kill_and_restart, guarded),
     (notifications.alarms_by_mail_and_webhook, None),
     (tools.examples, None), (tools.prometheus, None), (tools.openapi_document, None),
-    (tools.schemathesis, None),
+    (tools.schemathesis, tools.with_key),
 ]
 
 

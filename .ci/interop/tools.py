@@ -7,6 +7,13 @@ import urllib.request
 
 from brooklet import PATIENCE, ROOT, TOOLS, run
 
+KEY = "a-key-that-may-do-everything"
+
+
+def with_key(_folder):
+    """A key of the configuration: no request can take it away."""
+    return {"BROOKLET__HTTP__API_KEYS": f'[{{ name = "tools", key = "{KEY}" }}]'}
+
 
 def examples(brooklet):
     environment = os.environ | {"MQTT_PORT": str(brooklet.mqtt), "HTTP": brooklet.http}
@@ -35,6 +42,7 @@ def schemathesis(brooklet):
         run(TOOLS / "schemathesis", "run", brooklet.http + "/openapi.json", "--max-examples", "25",
             "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,"
                         "response_schema_conformance", "--seed", "1", "--no-color",
+            "-H", f"X-API-Key: {KEY}",
             cwd=brooklet.folder)
     except subprocess.CalledProcessError as error:
         print(error.stdout[-6000:])

@@ -7,6 +7,7 @@ mod m0002_readings;
 mod m0003_ingest;
 mod m0004_sessions;
 mod m0005_alarms;
+mod m0006_access;
 
 pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_ingest::Migration),
             Box::new(m0004_sessions::Migration),
             Box::new(m0005_alarms::Migration),
+            Box::new(m0006_access::Migration),
         ]
     }
 }

@@ -1,7 +1,8 @@
 //! The broker's questions, answered: who is this, and what may they do?
 //!
-//! Where names stand for topic levels, a name that is no single level is not let in. A client that is
-//! refused hears only that it is.
+//! Who it is comes from a certificate, a key, a device's secret or a password, never from the client
+//! id. Where names stand for topic levels, a name that is no single level is not let in. A client
+//! that is refused hears only that it is.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -10,8 +11,12 @@ use metrics::counter;
 use parking_lot::Mutex;
 
 use super::{
+    Access, Scope,
     password::{Checked, Passwords},
-    rules::{Names, Rights, Rules},
+    principal::{Who, device_identity, is_reserved, key_identity, user_identity},
+    rights::{Base, Grants},
+    rules::{Names, Rules},
+    secret,
     throttle::{Connects, Failures, Pair},
 };
 use crate::{
@@ -19,6 +24,9 @@ use crate::{
     config::{self, CertificateUser},
     metrics::names,
     mqtt::{Authorizer, Client, ConnectAttempt, Identity, ReasonCode},
+    registry::Registry,
+    routes::RouteTable,
+    telemetry::{Approval, DeviceKey},
     tls::CertificateSubject,
 };
 
@@ -27,26 +35,74 @@ const NAME_BYTES_MAX: usize = 256;
 
 /// Decides for MQTT clients.
 pub struct Gatekeeper {
+    access: Arc<Access>,
+    registry: Arc<Registry>,
+    routes: RouteTable,
     passwords: Passwords,
     certificate_user: CertificateUser,
-    /// `None`: everybody may do everything.
+    /// `None`: users of the configuration, and those without credentials, may do everything.
     rules: Option<Rules>,
     failures: Mutex<Failures>,
     connects: Mutex<Connects>,
     clock: Clock,
 }
 
+/// What user name and password have shown.
+enum Shown {
+    Somebody(String),
+    /// Somebody who may not use MQTT.
+    Forbidden,
+    Wrong,
+    Busy,
+    /// Nobody has that name, and nobody needs one here.
+    Nobody,
+}
+
 impl Gatekeeper {
-    pub fn new(access: &config::Access, clock: Clock) -> Self {
-        let (window, ban) = (access.failure_window.0, access.ban_time.0);
+    pub fn new(
+        settings: &config::Access,
+        access: Arc<Access>,
+        registry: Arc<Registry>,
+        routes: RouteTable,
+        clock: Clock,
+    ) -> Self {
+        let (window, ban) = (settings.failure_window.0, settings.ban_time.0);
         Self {
-            passwords: Passwords::new(&access.users),
-            certificate_user: access.certificate_user,
-            rules: Rules::new(access),
-            failures: Mutex::new(Failures::new(access.max_failures, window, ban)),
-            connects: Mutex::new(Connects::new(access.max_connects_per_minute)),
+            passwords: Passwords::new(&settings.users, access.checker.clone()),
+            access,
+            registry,
+            routes,
+            certificate_user: settings.certificate_user,
+            rules: Rules::new(settings),
+            failures: Mutex::new(Failures::new(settings.max_failures, window, ban)),
+            connects: Mutex::new(Connects::new(settings.max_connects_per_minute)),
             clock,
         }
+    }
+
+    /// The device that an identity speaks as.
+    pub fn device_of(&self, identity: &Identity) -> Option<DeviceKey> {
+        match Who::new(identity.0.as_deref()) {
+            Who::Device(key) => DeviceKey::new(key).ok(),
+            Who::Key(id) => self.access.keys.rights(id)?.1,
+            Who::Anonymous | Who::Configured(_) | Who::User(_) => None,
+        }
+    }
+
+    /// Whether an identity that was let in would still be.
+    pub fn still_admits(&self, identity: &Identity) -> bool {
+        match Who::new(identity.0.as_deref()) {
+            Who::Anonymous | Who::Configured(_) => true,
+            Who::Device(key) => !self.is_blocked(key),
+            Who::User(name) => self.access.people.get(name).is_some_and(|user| user.active),
+            Who::Key(id) => self.access.keys.rights(id).is_some_and(|(_, device)| {
+                device.is_none_or(|device| !self.is_blocked(device.as_str()))
+            }),
+        }
+    }
+
+    fn is_blocked(&self, key: &str) -> bool {
+        self.registry.get(key).is_some_and(|device| device.approval() == Approval::Blocked)
     }
 
     async fn identify(&self, attempt: &ConnectAttempt) -> Result<Identity, ReasonCode> {
@@ -57,15 +113,14 @@ impl Gatekeeper {
             CertificateUser::None => None,
         };
         if let Some(certificate) = certificate {
-            return by_certificate(certificate);
+            return self.by_certificate(certificate);
         }
         match &attempt.user_name {
-            Some(name) if !self.passwords.is_empty() => {
-                let name = self.by_password(address, name, attempt.password.as_deref()).await?;
-                Ok(Identity(Some(name)))
+            Some(name) => {
+                let name = self.by_password(address, name, attempt).await?;
+                Ok(Identity(name.map(Into::into)))
             }
-            _ if attempt.allow_anonymous => Ok(Identity::default()),
-            Some(_) => Err(ReasonCode::BAD_USER_NAME_OR_PASSWORD),
+            None if attempt.allow_anonymous => Ok(Identity::default()),
             None => Err(ReasonCode::NOT_AUTHORIZED),
         }
     }
@@ -82,12 +137,13 @@ impl Gatekeeper {
         Ok(())
     }
 
+    /// `None`: let in without a name.
     async fn by_password(
         &self,
         address: IpAddr,
         name: &str,
-        password: Option<&[u8]>,
-    ) -> Result<Arc<str>, ReasonCode> {
+        attempt: &ConnectAttempt,
+    ) -> Result<Option<String>, ReasonCode> {
         let pair = Pair::new(address, name);
         let is_banned = || self.failures.lock().is_banned(&pair, self.clock.monotonic());
         let refuse_banned = || {
@@ -99,12 +155,14 @@ impl Gatekeeper {
         }
         // Asked again when the turn has come: of many attempts at once, all but a few would else be
         // checked although the first have led to a ban.
-        match self.passwords.check(name, password, || !is_banned()).await {
-            Checked::Right => {
+        match self.examine(name, attempt, || !is_banned()).await {
+            Shown::Somebody(identity) => {
                 self.failures.lock().forgive(&pair);
-                self.passwords.name(name).ok_or(ReasonCode::BAD_USER_NAME_OR_PASSWORD)
+                Ok(Some(identity))
             }
-            Checked::Wrong => {
+            Shown::Nobody => Ok(None),
+            Shown::Forbidden => Err(ReasonCode::NOT_AUTHORIZED),
+            Shown::Wrong => {
                 counter!(names::ACCESS_FAILURES).increment(1);
                 if self.failures.lock().note(&pair, self.clock.monotonic()) {
                     counter!(names::ACCESS_BANS).increment(1);
@@ -112,16 +170,110 @@ impl Gatekeeper {
                 }
                 Err(ReasonCode::BAD_USER_NAME_OR_PASSWORD)
             }
-            Checked::Busy if is_banned() => Err(refuse_banned()),
-            Checked::Busy => Err(ReasonCode::SERVER_BUSY),
+            Shown::Busy if is_banned() => Err(refuse_banned()),
+            Shown::Busy => Err(ReasonCode::SERVER_BUSY),
+        }
+    }
+
+    /// What is generated says by its beginning what it is, and costs a digest; only what a person has
+    /// thought up is hashed slowly.
+    async fn examine(
+        &self,
+        name: &str,
+        attempt: &ConnectAttempt,
+        may_go_on: impl Fn() -> bool,
+    ) -> Shown {
+        let bytes = attempt.password.as_deref();
+        let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+        if text.starts_with(secret::KEY) {
+            return self.by_key(text);
+        }
+        if let Some(name) = self.passwords.name(name) {
+            return match self.passwords.check(&name, bytes, may_go_on).await {
+                Checked::Right => Shown::Somebody(name.to_string()),
+                Checked::Wrong => Shown::Wrong,
+                Checked::Busy => Shown::Busy,
+            };
+        }
+        let device = self.registry.get(name);
+        if text.starts_with(secret::DEVICE) {
+            return match device {
+                Some(device) if self.access.devices.verify(device.id, text) => {
+                    match device.approval() {
+                        Approval::Blocked => Shown::Forbidden,
+                        Approval::Active | Approval::Pending => {
+                            Shown::Somebody(device_identity(name))
+                        }
+                    }
+                }
+                Some(_) | None => Shown::Wrong,
+            };
+        }
+        if self.access.people.get(name).is_some() {
+            return match self.access.people.check(name, text, may_go_on).await.0 {
+                Checked::Right
+                    if self.still_admits(&Identity(Some(user_identity(name).into()))) =>
+                {
+                    Shown::Somebody(user_identity(name))
+                }
+                Checked::Right | Checked::Wrong => Shown::Wrong,
+                Checked::Busy => Shown::Busy,
+            };
+        }
+        let is_somebodys = device.is_some_and(|device| self.access.devices.has_secret(device.id));
+        if attempt.allow_anonymous && self.passwords.is_empty() && !is_somebodys {
+            return Shown::Nobody;
+        }
+        match self.passwords.check(name, bytes, may_go_on).await {
+            Checked::Right | Checked::Wrong => Shown::Wrong,
+            Checked::Busy => Shown::Busy,
+        }
+    }
+
+    /// A key is a password for any user name.
+    fn by_key(&self, text: &str) -> Shown {
+        let Some(key) = self.access.keys.find(text) else { return Shown::Wrong };
+        let speaks_for = key.device.as_ref().map(DeviceKey::as_str);
+        let may = match speaks_for {
+            Some(device) => key.scopes.contains(Scope::TelemetryWrite) && !self.is_blocked(device),
+            None => key.scopes.contains(Scope::MqttRead) || key.scopes.contains(Scope::MqttWrite),
+        };
+        if may { Shown::Somebody(key_identity(key.id)) } else { Shown::Forbidden }
+    }
+
+    /// A certificate is a device's: by a common name that was registered for it, or its own id. A
+    /// user of the configuration goes first; what is no device id is the name of one, too.
+    fn by_certificate(&self, certificate: &CertificateSubject) -> Result<Identity, ReasonCode> {
+        let name = certificate.common_name.as_deref();
+        let Some(name) = name.filter(|name| name.len() <= NAME_BYTES_MAX) else {
+            counter!(names::ACCESS_FAILURES).increment(1);
+            let subject = &certificate.distinguished_name;
+            tracing::info!(subject, "the certificate has no common name to go by");
+            return Err(ReasonCode::NOT_AUTHORIZED);
+        };
+        let registered = self.access.devices.by_subject(name);
+        let device = match registered {
+            None if self.passwords.name(name).is_some() => None,
+            None => DeviceKey::new(name).ok(),
+            registered => registered,
+        };
+        match device {
+            Some(device) if self.is_blocked(device.as_str()) => Err(ReasonCode::NOT_AUTHORIZED),
+            Some(device) => Ok(Identity(Some(device_identity(device.as_str()).into()))),
+            None if is_reserved(name) => Err(ReasonCode::NOT_AUTHORIZED),
+            None => Ok(Identity(Some(name.into()))),
         }
     }
 
     /// Names that stand for topic levels have to be levels.
     fn check_names(&self, identity: &Identity, client_id: &str) -> Result<(), ReasonCode> {
-        let user = identity.0.as_deref();
-        let Some(rights) = self.rules.as_ref().map(|rules| rules.of(user)) else {
-            return Ok(());
+        let Some(rules) = &self.rules else { return Ok(()) };
+        let (rights, user) = match Who::new(identity.0.as_deref()) {
+            Who::Anonymous => (rules.of(None), None),
+            Who::Configured(name) => (rules.of(Some(name)), Some(name)),
+            // Their names are levels.
+            Who::Device(key) => (rules.of_device(key), None),
+            Who::User(_) | Who::Key(_) => (rules.of_others(), None),
         };
         let is_level = |name: &str| !name.is_empty() && !name.contains(['/', '+', '#']);
         if rights.has_user() && !user.is_none_or(is_level) {
@@ -133,24 +285,62 @@ impl Gatekeeper {
         Ok(())
     }
 
-    /// `None`: there are no rules.
-    fn rights<'a>(&self, client: &'a Client) -> Option<(&Rights, Names<'a>)> {
-        let user = client.identity.0.as_deref();
-        let rights = self.rules.as_ref()?.of(user);
-        Some((rights, Names { user, client: &client.client_id }))
-    }
-}
-
-fn by_certificate(certificate: &CertificateSubject) -> Result<Identity, ReasonCode> {
-    let name = certificate.common_name.as_deref();
-    match name.filter(|name| name.len() <= NAME_BYTES_MAX) {
-        Some(name) => Ok(Identity(Some(name.into()))),
-        None => {
-            counter!(names::ACCESS_FAILURES).increment(1);
-            let subject = &certificate.distinguished_name;
-            tracing::info!(subject, "the certificate has no common name to go by");
-            Err(ReasonCode::NOT_AUTHORIZED)
+    fn grants<'a>(&'a self, client: &'a Client) -> Grants<'a> {
+        let rules = self.rules.as_ref();
+        let names = |user: Option<&'a str>| Names { user, client: &client.client_id };
+        let without_rules = if rules.is_some() { Base::Nothing } else { Base::Everything };
+        match Who::new(client.identity.0.as_deref()) {
+            Who::Anonymous => Grants {
+                names: names(None),
+                base: without_rules,
+                configured: rules.map(|rules| rules.of(None)),
+                extra: None,
+            },
+            Who::Configured(name) => Grants {
+                names: names(Some(name)),
+                base: without_rules,
+                configured: rules.map(|rules| rules.of(Some(name))),
+                extra: None,
+            },
+            Who::Device(key) => self.device_grants(key, names(Some(key))),
+            Who::User(name) => {
+                let user = self.access.people.get(name).filter(|user| user.active);
+                let scopes = user.as_ref().map(|user| user.role.scopes());
+                Grants {
+                    names: names(Some(name)),
+                    base: scopes.map_or(Base::Refused, Base::of),
+                    configured: rules.map(Rules::of_others),
+                    extra: user.map(|user| user.rights.clone()),
+                }
+            }
+            Who::Key(id) => match self.access.keys.rights(id) {
+                Some((_, Some(device))) => self.bound_key_grants(device, names(None)),
+                found => Grants {
+                    names: names(None),
+                    base: found.map_or(Base::Refused, |(scopes, _)| Base::of(scopes)),
+                    configured: rules.map(Rules::of_others),
+                    extra: None,
+                },
+            },
         }
+    }
+
+    fn device_grants<'a>(&'a self, key: &str, names: Names<'a>) -> Grants<'a> {
+        let device = self.registry.get(key);
+        let is_blocked = device.as_ref().is_some_and(|d| d.approval() == Approval::Blocked);
+        Grants {
+            names,
+            base: if is_blocked { Base::Refused } else { Base::Device(key.into()) },
+            configured: self.rules.as_ref().map(|rules| rules.of_device(key)),
+            extra: device.and_then(|device| self.access.devices.rights(device.id)),
+        }
+    }
+
+    /// A key that is bound to a device does what the device does.
+    fn bound_key_grants<'a>(&'a self, device: DeviceKey, names: Names<'a>) -> Grants<'a> {
+        let grants = self.device_grants(device.as_str(), names);
+        let configured = self.rules.as_ref().map(Rules::of_others);
+        Grants { configured, ..grants }
     }
 }
 
@@ -164,21 +354,27 @@ impl Authorizer for Gatekeeper {
     }
 
     fn may_publish(&self, client: &Client, topic: &str) -> bool {
-        let is_allowed =
-            self.rights(client).is_none_or(|(rights, names)| rights.may_publish(topic, names));
-        is_allowed && !is_brokers_own(topic)
+        !is_brokers_own(topic)
+            && self.grants(client).may_publish(topic, |device| {
+                let found = self.routes.find(topic);
+                found.is_some_and(|found| {
+                    let stands_for =
+                        |other: &str| self.registry.get(other)?.is_behind(device).then_some(());
+                    found.device == device || stands_for(found.device).is_some()
+                })
+            })
     }
 
     fn may_subscribe(&self, client: &Client, filter: &str) -> bool {
-        self.rights(client).is_none_or(|(rights, names)| rights.may_subscribe(filter, names))
+        self.grants(client).may_subscribe(filter)
     }
 
     fn filters_deliveries(&self, client: &Client) -> bool {
-        self.rights(client).is_some_and(|(rights, _)| !rights.may_receive_everything())
+        self.grants(client).filters_deliveries()
     }
 
     fn may_receive(&self, client: &Client, topic: &str) -> bool {
-        self.rights(client).is_none_or(|(rights, names)| rights.may_receive(topic, names))
+        self.grants(client).may_receive(topic)
     }
 }
 
@@ -197,127 +393,4 @@ fn is_brokers_own(topic: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::{access::hash_password, mqtt::Version};
-
-    const PEER: &str = "10.0.0.1:1";
-
-    fn gatekeeper(more: &str, clock: &Clock) -> Gatekeeper {
-        let text = format!(
-            "max_failures = 2\nfailure_window = \"1m\"\nban_time = \"1m\"\n\
-             max_connects_per_minute = 0\n{more}"
-        );
-        Gatekeeper::new(&toml::from_str(&text).unwrap(), clock.clone())
-    }
-
-    fn attempt(user: Option<&str>, password: &'static str) -> ConnectAttempt {
-        ConnectAttempt {
-            client_id: "c".into(),
-            user_name: user.map(str::to_owned),
-            password: Some(password.into()),
-            peer: PEER.parse().unwrap(),
-            certificate: None,
-            allow_anonymous: false,
-        }
-    }
-
-    fn client(user: Option<&str>) -> Client {
-        Client {
-            connection: 1,
-            client_id: "c".into(),
-            identity: Identity(user.map(Into::into)),
-            version: Version::V5,
-            peer: PEER.parse().unwrap(),
-            packet_size_max: 1,
-            clean_start: true,
-            session_is_persistent: false,
-        }
-    }
-
-    #[test]
-    fn the_broker_speaks_for_itself() {
-        for own in ["$SYS/x", "alarms/a/b", "devices/d/presence", "devices/d/errors"] {
-            assert!(is_brokers_own(own), "{own}");
-        }
-        for free in ["devices/d/data", "devices/d/errors/x", "a/presence", "温度/1", "/"] {
-            assert!(!is_brokers_own(free), "{free}");
-        }
-    }
-
-    #[test]
-    fn without_rules_nothing_is_asked_at_delivery() {
-        let gatekeeper = gatekeeper("certificate_user = \"none\"", &Clock::manual(0));
-        let anybody = client(None);
-        assert!(gatekeeper.may_publish(&anybody, "a") && !gatekeeper.may_publish(&anybody, "$a"));
-        assert!(gatekeeper.may_subscribe(&anybody, "#"));
-        assert!(!gatekeeper.filters_deliveries(&anybody));
-        assert!(gatekeeper.may_receive(&anybody, "a"));
-    }
-
-    #[test]
-    fn deliveries_are_filtered_where_rights_are_narrower() {
-        let rules = "certificate_user = \"cn\"\nrules = [\
-            { user = \"*\", allow = [\"both:devices/{user}/#\"] },\
-            { user = \"boss\", allow = [\"both:#\"] }]";
-        let gatekeeper = gatekeeper(rules, &Clock::manual(0));
-        let (ann, boss, nobody) = (client(Some("ann")), client(Some("boss")), client(None));
-        assert!(gatekeeper.filters_deliveries(&ann) && gatekeeper.may_subscribe(&ann, "#"));
-        assert!(gatekeeper.may_receive(&ann, "devices/ann/data"));
-        assert!(!gatekeeper.may_receive(&ann, "devices/boss/data"));
-        assert!(!gatekeeper.filters_deliveries(&boss) && gatekeeper.may_publish(&boss, "x"));
-        assert!(!gatekeeper.may_publish(&boss, "devices/boss/errors"));
-        assert!(!gatekeeper.may_subscribe(&nobody, "#") && !gatekeeper.may_publish(&nobody, "x"));
-    }
-
-    #[tokio::test]
-    async fn a_ban_holds_for_the_right_password_too_and_ends() {
-        let clock = Clock::manual(0);
-        let hash = hash_password(b"right").unwrap();
-        let users = format!(
-            "certificate_user = \"none\"\nusers = [{{ name = \"ann\", password = \"{hash}\" }}]"
-        );
-        let gatekeeper = gatekeeper(&users, &clock);
-        let log_in = |user, password| gatekeeper.connect(attempt(user, password));
-        let ann = Ok(Identity(Some("ann".into())));
-        assert_eq!(log_in(Some("ann"), "right").await, ann);
-        for _ in 0..2 {
-            let wrong = Err(ReasonCode::BAD_USER_NAME_OR_PASSWORD);
-            assert_eq!(log_in(Some("ann"), "wrong").await, wrong);
-        }
-        let banned = Err(ReasonCode::CONNECTION_RATE_EXCEEDED);
-        assert_eq!(log_in(Some("ann"), "right").await, banned);
-        clock.advance(Duration::from_secs(60));
-        assert_eq!(log_in(Some("ann"), "right").await, ann);
-        assert_eq!(log_in(None, "").await, Err(ReasonCode::NOT_AUTHORIZED));
-    }
-
-    #[tokio::test]
-    async fn a_certificate_names_its_user() {
-        let rules = "certificate_user = \"cn\"\n\
-            rules = [{ user = \"*\", allow = [\"both:{user}/{client}\"] }]";
-        let gatekeeper = gatekeeper(rules, &Clock::manual(0));
-        let log_in = |name: Option<&str>, client_id: &str| {
-            let certificate = CertificateSubject {
-                common_name: name.map(str::to_owned),
-                distinguished_name: String::new(),
-            };
-            let attempt = attempt(Some("somebody else"), "");
-            gatekeeper.connect(ConnectAttempt {
-                certificate: Some(certificate),
-                client_id: client_id.into(),
-                ..attempt
-            })
-        };
-        let pump = Ok(Identity(Some("pump".into())));
-        assert_eq!(log_in(Some("pump"), "c").await, pump);
-        assert_eq!(log_in(None, "c").await, Err(ReasonCode::NOT_AUTHORIZED));
-        for odd in ["a/b", "+", "#"] {
-            assert_eq!(log_in(Some(odd), "c").await, Err(ReasonCode::NOT_AUTHORIZED));
-            let refused = Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
-            assert_eq!(log_in(Some("pump"), odd).await, refused);
-        }
-    }
-}
+mod tests;

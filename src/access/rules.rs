@@ -4,7 +4,10 @@
 //! one level as they are; that a name with `/`, `+` or `#` never gets that far is the gatekeeper's
 //! duty. `+` and `#` cover topics that begin with `$`, too.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use foldhash::fast::RandomState;
 
@@ -125,6 +128,14 @@ impl Side {
             && !self.deny.iter().any(|pattern| pattern.covers(filter, names))
     }
 
+    fn denies(&self, topic: &str, names: Names<'_>) -> bool {
+        self.deny.iter().any(|pattern| pattern.matches(topic, names))
+    }
+
+    fn denies_all_of(&self, filter: &str, names: Names<'_>) -> bool {
+        self.deny.iter().any(|pattern| pattern.covers(filter, names))
+    }
+
     fn admits_everything(&self) -> bool {
         self.deny.is_empty() && self.allow.iter().any(Pattern::is_everything)
     }
@@ -140,6 +151,15 @@ pub(super) struct Rights {
 }
 
 impl Rights {
+    /// What these permissions allow; what is none allows nothing.
+    pub(super) fn of_texts(texts: &[String]) -> Self {
+        let allow: Vec<_> =
+            texts.iter().filter_map(|text| Permission::try_from(text.clone()).ok()).collect();
+        let mut rights = Self::default();
+        rights.add(&allow, &[]);
+        rights
+    }
+
     fn add(&mut self, allow: &[Permission], deny: &[Permission]) {
         for (permissions, is_denied) in [(allow, false), (deny, true)] {
             for permission in permissions {
@@ -184,6 +204,18 @@ impl Rights {
         self.subscribe.admits(topic, names)
     }
 
+    pub(super) fn denies_publishing(&self, topic: &str, names: Names<'_>) -> bool {
+        self.publish.denies(topic, names)
+    }
+
+    pub(super) fn denies_subscribing(&self, filter: &str, names: Names<'_>) -> bool {
+        self.subscribe.denies_all_of(filter, names)
+    }
+
+    pub(super) fn denies_receiving(&self, topic: &str, names: Names<'_>) -> bool {
+        self.subscribe.denies(topic, names)
+    }
+
     /// Whether [`Self::may_receive`] is always so.
     pub(super) fn may_receive_everything(&self) -> bool {
         self.subscribe.admits_everything()
@@ -197,6 +229,8 @@ pub(super) struct Rules {
     named: HashMap<Arc<str>, Rights, RandomState>,
     other_users: Rights,
     anonymous: Rights,
+    /// Users of the configuration: their names are nobody else's.
+    users: HashSet<Arc<str>, RandomState>,
 }
 
 impl Rules {
@@ -228,7 +262,18 @@ impl Rules {
             let rights = named.entry(name.into()).or_insert_with(|| other_users.clone());
             rights.add(allow, deny);
         }
-        Some(Self { named, other_users, anonymous })
+        let users = users.iter().map(|user| user.name.as_str().into()).collect();
+        Some(Self { named, other_users, anonymous, users })
+    }
+
+    /// What is said of a device by its key, or of everybody.
+    pub(super) fn of_device(&self, key: &str) -> &Rights {
+        if self.users.contains(key) { &self.other_users } else { self.of(Some(key)) }
+    }
+
+    /// What is said of everybody who is let in.
+    pub(super) fn of_others(&self) -> &Rights {
+        &self.other_users
     }
 
     /// What a user may do; `None`: anonymous.

@@ -8,16 +8,16 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::{
-    Api, By, State, Tag,
+    Api, State, Tag,
     alarm_rule_form::Severity,
     alarm_view::AlarmView,
     alarms::find,
     body::{Body, OptionalBody},
+    caller::{AlarmsWrite, Caller},
     problem::{Changed, Fault},
     wire::{self, Time},
 };
 use crate::{
-    access::Caller,
     alarm::engine::{Action, Order, OrderError},
     store::{AlarmQuery, AlarmRow},
     telemetry::Timestamp,
@@ -114,12 +114,12 @@ impl AlarmOperations {
     )]
     async fn acknowledge(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         id: Path<i64>,
         body: OptionalBody<AlarmNote>,
     ) -> Changed<AlarmView> {
-        operate(&api, &by, id.0, Action::Acknowledge, body).await.into()
+        operate(&api, &caller, id.0, Action::Acknowledge, body).await.into()
     }
 
     /// Take an acknowledgement back
@@ -131,12 +131,12 @@ impl AlarmOperations {
     )]
     async fn unacknowledge(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         id: Path<i64>,
         body: OptionalBody<AlarmNote>,
     ) -> Changed<AlarmView> {
-        operate(&api, &by, id.0, Action::Unacknowledge, body).await.into()
+        operate(&api, &caller, id.0, Action::Unacknowledge, body).await.into()
     }
 
     /// Clear an active alarm by hand
@@ -150,12 +150,12 @@ impl AlarmOperations {
     )]
     async fn clear(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         id: Path<i64>,
         body: OptionalBody<AlarmNote>,
     ) -> Changed<AlarmView> {
-        operate(&api, &by, id.0, Action::Clear, body).await.into()
+        operate(&api, &caller, id.0, Action::Clear, body).await.into()
     }
 
     /// Shelve an alarm
@@ -170,8 +170,8 @@ impl AlarmOperations {
     )]
     async fn shelve(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         id: Path<i64>,
         body: Body<Shelving>,
     ) -> Changed<AlarmView> {
@@ -179,7 +179,7 @@ impl AlarmOperations {
             Ok(shelving) => shelving,
             Err(fault) => return fault.into(),
         };
-        order(&api, &by, id.0, Action::Shelve { until }, note).await.into()
+        order(&api, &caller, id.0, Action::Shelve { until }, note).await.into()
     }
 
     /// Take an alarm from the shelf
@@ -191,12 +191,12 @@ impl AlarmOperations {
     )]
     async fn unshelve(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         id: Path<i64>,
         body: OptionalBody<AlarmNote>,
     ) -> Changed<AlarmView> {
-        operate(&api, &by, id.0, Action::Unshelve, body).await.into()
+        operate(&api, &caller, id.0, Action::Unshelve, body).await.into()
     }
 
     /// Reset a latched alarm
@@ -210,12 +210,12 @@ impl AlarmOperations {
     )]
     async fn reset(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         id: Path<i64>,
         body: OptionalBody<AlarmNote>,
     ) -> Changed<AlarmView> {
-        operate(&api, &by, id.0, Action::Reset, body).await.into()
+        operate(&api, &caller, id.0, Action::Reset, body).await.into()
     }
 
     /// Take an alarm out of service
@@ -229,12 +229,12 @@ impl AlarmOperations {
     )]
     async fn take_out_of_service(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         id: Path<i64>,
         body: OptionalBody<AlarmNote>,
     ) -> Changed<AlarmView> {
-        operate(&api, &by, id.0, Action::TakeOutOfService, body).await.into()
+        operate(&api, &caller, id.0, Action::TakeOutOfService, body).await.into()
     }
 
     /// Put an alarm in service again
@@ -246,12 +246,12 @@ impl AlarmOperations {
     )]
     async fn put_in_service(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         id: Path<i64>,
         body: OptionalBody<AlarmNote>,
     ) -> Changed<AlarmView> {
-        operate(&api, &by, id.0, Action::PutInService, body).await.into()
+        operate(&api, &caller, id.0, Action::PutInService, body).await.into()
     }
 
     /// Acknowledge many alarms
@@ -265,12 +265,12 @@ impl AlarmOperations {
     )]
     async fn acknowledge_all(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         body: Body<BulkAcknowledgement>,
     ) -> Changed<BulkAcknowledged> {
         match body.0 {
-            Ok(bulk) => acknowledge_all(&api, &by, bulk).await.into(),
+            Ok(bulk) => acknowledge_all(&api, &caller, bulk).await.into(),
             Err(fault) => fault.into(),
         }
     }
@@ -278,24 +278,24 @@ impl AlarmOperations {
 
 async fn operate(
     api: &Api,
-    by: &Caller,
+    caller: &Caller<AlarmsWrite>,
     id: i64,
     action: Action,
     body: OptionalBody<AlarmNote>,
 ) -> Result<AlarmView, Fault> {
     let note = checked_note(body.0?.unwrap_or_default().note)?;
-    order(api, by, id, action, note).await
+    order(api, caller, id, action, note).await
 }
 
 async fn order(
     api: &Api,
-    by: &Caller,
+    caller: &Caller<AlarmsWrite>,
     id: i64,
     action: Action,
     note: Option<String>,
 ) -> Result<AlarmView, Fault> {
     find(api, id).await?;
-    let answer = send(api, by, id, action, note);
+    let answer = send(api, caller, id, action, note);
     carried_out(answer.await).map(AlarmView::from)
 }
 
@@ -304,13 +304,13 @@ type Reply = Result<Result<AlarmRow, OrderError>, oneshot::error::RecvError>;
 /// Hands the engine an order; it answers once that is stored or refused.
 fn send(
     api: &Api,
-    by: &Caller,
+    caller: &Caller<AlarmsWrite>,
     alarm: i64,
     action: Action,
     note: Option<String>,
 ) -> impl Future<Output = Reply> + use<> {
     let (reply, answer) = oneshot::channel();
-    let actor = by.name.clone();
+    let actor = caller.author();
     api.committer.order(Order::Operate { alarm, action, actor, note, reply });
     answer
 }
@@ -344,7 +344,7 @@ fn shelving_end(api: &Api, shelving: Shelving) -> Result<(Timestamp, Option<Stri
 
 async fn acknowledge_all(
     api: &Api,
-    by: &Caller,
+    caller: &Caller<AlarmsWrite>,
     bulk: BulkAcknowledgement,
 ) -> Result<BulkAcknowledged, Fault> {
     let note = checked_note(bulk.note)?;
@@ -355,7 +355,7 @@ async fn acknowledge_all(
         _ => return Err(Fault::invalid("", "give `ids` or `filter`")),
     };
     let ids: BTreeSet<i64> = ids.into_iter().collect();
-    let send = |id| (id, send(api, by, id, Action::Acknowledge, note.clone()));
+    let send = |id| (id, send(api, caller, id, Action::Acknowledge, note.clone()));
     let under_way: Vec<_> = ids.into_iter().map(send).collect();
     let mut results = Vec::with_capacity(under_way.len());
     for (id, answer) in under_way {

@@ -11,13 +11,13 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::{
-    Api, By, State, Tag,
+    Api, State, Tag,
     alarm_rule_edits::{Edit, read},
     alarm_rule_form as form,
     body::Body,
+    caller::{AlarmsRead, AlarmsWrite, Caller},
     page::{self, Page},
     problem::{Answer, Changed, Created, Fault, One, Removed},
-    to_the_end,
     typed::Typed,
     wire::Time,
 };
@@ -87,6 +87,7 @@ impl AlarmRules {
     )]
     async fn list(
         &self,
+        _caller: Caller<AlarmsRead>,
         api: State<'_>,
         /// Only those enabled, or disabled
         enabled: Query<Option<bool>>,
@@ -111,16 +112,16 @@ impl AlarmRules {
     )]
     async fn create(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         body: Body<Typed<form::AlarmRule>>,
     ) -> Created<AlarmRuleView> {
         let rule = match body.0 {
             Ok(rule) => rule.value,
             Err(fault) => return fault.into(),
         };
-        let edit = self.edit(&api, &by);
-        to_the_end(async move { edit.create(rule).await }).await.into()
+        let edit = self.edit(&api, &caller);
+        edit.create(rule).await.into()
     }
 
     /// Ready-made rules
@@ -132,7 +133,7 @@ impl AlarmRules {
         tag = "Tag::Alarms",
         operation_id = "list_alarm_rule_presets"
     )]
-    async fn presets(&self) -> Answer<Page<AlarmRulePreset>> {
+    async fn presets(&self, _caller: Caller<AlarmsRead>) -> Answer<Page<AlarmRulePreset>> {
         let presets = presets().into_iter().map(|preset| AlarmRulePreset {
             name: preset.name.to_owned(),
             title: preset.title.to_owned(),
@@ -152,6 +153,7 @@ impl AlarmRules {
     )]
     async fn validate(
         &self,
+        _caller: Caller<AlarmsWrite>,
         api: State<'_>,
         body: Body<Typed<form::AlarmRule>>,
     ) -> Changed<ValidAlarmRule> {
@@ -168,7 +170,12 @@ impl AlarmRules {
         tag = "Tag::Alarms",
         operation_id = "get_alarm_rule"
     )]
-    async fn show(&self, api: State<'_>, id: Path<i64>) -> One<AlarmRuleView> {
+    async fn show(
+        &self,
+        _caller: Caller<AlarmsRead>,
+        api: State<'_>,
+        id: Path<i64>,
+    ) -> One<AlarmRuleView> {
         let found = find(&api, id.0).await;
         found.map(|row| (row.version, AlarmRuleView::from(row))).into()
     }
@@ -185,8 +192,8 @@ impl AlarmRules {
     )]
     async fn update(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         id: Path<i64>,
         /// The ETag that the rule had when it was read
         #[oai(name = "If-Match")]
@@ -197,12 +204,11 @@ impl AlarmRules {
             Ok(rule) => rule.value,
             Err(fault) => return fault.into(),
         };
-        let edit = self.edit(&api, &by);
-        let work = async move {
-            let rule = read(&edit.api, rule)?;
-            edit.change(id.0, if_match.0, |_| Ok(rule)).await
-        };
-        to_the_end(work).await.into()
+        let edit = self.edit(&api, &caller);
+        match read(&api, rule) {
+            Ok(rule) => edit.change(id.0, if_match.0, |_| Ok(rule)).await.into(),
+            Err(fault) => fault.into(),
+        }
     }
 
     /// Delete an alarm rule
@@ -216,15 +222,15 @@ impl AlarmRules {
     )]
     async fn delete(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         id: Path<i64>,
         /// The ETag that the rule had when it was read
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
     ) -> Removed {
-        let edit = self.edit(&api, &by);
-        to_the_end(async move { edit.delete(id.0, if_match.0).await }).await.into()
+        let edit = self.edit(&api, &caller);
+        edit.delete(id.0, if_match.0).await.into()
     }
 
     /// Enable an alarm rule
@@ -236,15 +242,15 @@ impl AlarmRules {
     )]
     async fn enable(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         id: Path<i64>,
         /// The ETag that the rule had when it was read
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
     ) -> Changed<AlarmRuleView> {
-        let edit = self.edit(&api, &by);
-        to_the_end(async move { edit.switch(id.0, if_match.0, true).await }).await.into()
+        let edit = self.edit(&api, &caller);
+        edit.switch(id.0, if_match.0, true).await.into()
     }
 
     /// Disable an alarm rule
@@ -258,15 +264,15 @@ impl AlarmRules {
     )]
     async fn disable(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         id: Path<i64>,
         /// The ETag that the rule had when it was read
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
     ) -> Changed<AlarmRuleView> {
-        let edit = self.edit(&api, &by);
-        to_the_end(async move { edit.switch(id.0, if_match.0, false).await }).await.into()
+        let edit = self.edit(&api, &caller);
+        edit.switch(id.0, if_match.0, false).await.into()
     }
 
     /// Versions of an alarm rule
@@ -280,6 +286,7 @@ impl AlarmRules {
     )]
     async fn versions(
         &self,
+        _caller: Caller<AlarmsRead>,
         api: State<'_>,
         id: Path<i64>,
         /// Versions in a page, 1 to 1000; 100 if left out
@@ -299,6 +306,7 @@ impl AlarmRules {
     )]
     async fn version(
         &self,
+        _caller: Caller<AlarmsRead>,
         api: State<'_>,
         id: Path<i64>,
         version: Path<i64>,
@@ -308,8 +316,8 @@ impl AlarmRules {
 }
 
 impl AlarmRules {
-    fn edit(&self, api: &Arc<Api>, by: &By<'_>) -> Edit {
-        Edit { api: api.clone(), turns: self.edits.clone(), author: by.name.clone() }
+    fn edit(&self, api: &Arc<Api>, caller: &Caller<AlarmsWrite>) -> Edit {
+        Edit { api: api.clone(), turns: self.edits.clone(), author: caller.author() }
     }
 }
 

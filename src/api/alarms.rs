@@ -11,6 +11,7 @@ use super::{
     alarm_rule_form::Severity,
     alarm_summary::{self, AlarmSummary},
     alarm_view::{AlarmEvent, AlarmView},
+    caller::{AlarmsRead, Caller},
     page::{self, Page},
     problem::{Answer, Fault},
     wire::Time,
@@ -43,6 +44,7 @@ impl Alarms {
     #[expect(clippy::too_many_arguments, reason = "one argument a query parameter")]
     async fn list(
         &self,
+        _caller: Caller<AlarmsRead>,
         api: State<'_>,
         /// Only those whose condition holds, or does not
         active: Query<Option<bool>>,
@@ -91,6 +93,7 @@ impl Alarms {
     )]
     async fn summary(
         &self,
+        _caller: Caller<AlarmsRead>,
         api: State<'_>,
         /// From this time on; a day before `to` if left out
         from: Query<Option<Time>>,
@@ -109,6 +112,7 @@ impl Alarms {
     )]
     async fn show(
         &self,
+        _caller: Caller<AlarmsRead>,
         api: State<'_>,
         id: Path<i64>,
         /// Events in the answer, 1 to 1000; 100 if left out

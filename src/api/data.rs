@@ -6,6 +6,7 @@ use poem_openapi::{Enum, Object, OpenApi, param::Query};
 
 use super::{
     Api, State, Tag,
+    caller::{Caller, DataRead},
     page::{self, Page},
     problem::{Answer, Fault},
     wire::{Reading, Time},
@@ -109,6 +110,7 @@ impl Data {
     )]
     async fn latest(
         &self,
+        _caller: Caller<DataRead>,
         api: State<'_>,
         /// Of this device only
         device_id: Query<Option<String>>,
@@ -133,6 +135,7 @@ impl Data {
     #[expect(clippy::too_many_arguments, reason = "one argument a query parameter")]
     async fn history(
         &self,
+        _caller: Caller<DataRead>,
         api: State<'_>,
         /// Of this device only; without it at most 1,000 sensors may match
         device_id: Query<Option<String>>,
@@ -175,8 +178,10 @@ impl Data {
         tag = "Tag::Data",
         operation_id = "data_statistics"
     )]
+    #[expect(clippy::too_many_arguments, reason = "one argument a query parameter")]
     async fn statistics(
         &self,
+        _caller: Caller<DataRead>,
         api: State<'_>,
         /// Of this device only; at most 100 sensors may match
         device_id: Query<Option<String>>,

@@ -4,19 +4,20 @@ use std::{collections::HashMap, sync::Arc};
 
 use poem::http::StatusCode;
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
+    Object, OpenApi,
     param::{Header, Path, Query},
-    payload::Json,
 };
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     Api, State, Tag,
     body::Body,
+    caller::{Caller, DevicesRead, DevicesWrite},
+    credentials::cut_device,
     etag,
     page::{self, Page},
-    problem::{Answer, Changed, Created, Deleted, Fault, Problem},
+    problem::{Answer, Changed, Created, Deleted, Fault, One},
     wire::Time,
 };
 use crate::{
@@ -103,40 +104,6 @@ struct Approved {
     replayed: u64,
 }
 
-#[derive(ApiResponse)]
-enum OneDevice {
-    /// The device; its ETag is for If-Match
-    #[oai(status = 200)]
-    Device(Json<Box<DeviceView>>, #[oai(header = "ETag")] String),
-    /// A parameter can't be read
-    #[oai(status = 400, content_type = "application/problem+json")]
-    BadRequest(Json<Problem>),
-    /// A key is needed
-    #[oai(status = 401, content_type = "application/problem+json")]
-    Unauthorized(Json<Problem>),
-    /// The key does not allow this
-    #[oai(status = 403, content_type = "application/problem+json")]
-    Forbidden(Json<Problem>),
-    /// There is no such device
-    #[oai(status = 404, content_type = "application/problem+json")]
-    NotFound(Json<Problem>),
-    /// The request took too long
-    #[oai(status = 503, content_type = "application/problem+json")]
-    Unavailable(Json<Problem>),
-}
-
-impl From<Fault> for OneDevice {
-    fn from(fault: Fault) -> Self {
-        match fault.status.as_u16() {
-            400 => Self::BadRequest(Json(fault.problem())),
-            401 => Self::Unauthorized(Json(fault.problem())),
-            403 => Self::Forbidden(Json(fault.problem())),
-            404 => Self::NotFound(Json(fault.problem())),
-            _ => Self::Unavailable(Json(fault.problem())),
-        }
-    }
-}
-
 #[OpenApi]
 impl Devices {
     /// List devices
@@ -151,6 +118,7 @@ impl Devices {
     #[expect(clippy::too_many_arguments, reason = "one argument a query parameter")]
     async fn list(
         &self,
+        _caller: Caller<DevicesRead>,
         api: State<'_>,
         /// Only those online, or offline
         online: Query<Option<bool>>,
@@ -175,9 +143,14 @@ impl Devices {
         tag = "Tag::Devices",
         operation_id = "create_device"
     )]
-    async fn create(&self, api: State<'_>, body: Body<NewDeviceBody>) -> Created<DeviceView> {
+    async fn create(
+        &self,
+        caller: Caller<DevicesWrite>,
+        api: State<'_>,
+        body: Body<NewDeviceBody>,
+    ) -> Created<DeviceView> {
         match body.0 {
-            Ok(body) => create(&api, body).await.into(),
+            Ok(body) => create(&api, &caller, body).await.into(),
             Err(fault) => fault.into(),
         }
     }
@@ -189,20 +162,25 @@ impl Devices {
         tag = "Tag::Devices",
         operation_id = "get_device"
     )]
-    async fn show(&self, api: State<'_>, device: Path<String>) -> OneDevice {
-        match find(&api, &device) {
-            Ok(device) => {
+    async fn show(
+        &self,
+        _caller: Caller<DevicesRead>,
+        api: State<'_>,
+        device: Path<String>,
+    ) -> One<Box<DeviceView>> {
+        find(&api, &device)
+            .map(|device| {
                 let snapshot = device.snapshot();
-                let tag = etag::entity_tag(snapshot.version);
-                OneDevice::Device(Json(Box::new(snapshot.into())), tag)
-            }
-            Err(fault) => fault.into(),
-        }
+                let version = snapshot.version;
+                (version, Box::new(snapshot.into()))
+            })
+            .into()
     }
 
     /// Change a device
     ///
-    /// With `If-Match`, only if nobody has changed it since it was read.
+    /// With `If-Match`, only if nobody has changed it since it was read. What is connected as a
+    /// device that is blocked is cut.
     #[oai(
         path = "/api/devices/:device",
         method = "patch",
@@ -211,6 +189,7 @@ impl Devices {
     )]
     async fn update(
         &self,
+        caller: Caller<DevicesWrite>,
         api: State<'_>,
         device: Path<String>,
         /// The ETag that the device had when it was read
@@ -222,7 +201,7 @@ impl Devices {
             Ok(change) => change,
             Err(fault) => return fault.into(),
         };
-        update(&api, &device, if_match.0.as_deref(), change).await.into()
+        update(&api, &caller, (&device, if_match.0.as_deref()), change).await.into()
     }
 
     /// Delete a device with its sensors and readings
@@ -234,7 +213,12 @@ impl Devices {
         tag = "Tag::Devices",
         operation_id = "delete_device"
     )]
-    async fn delete(&self, api: State<'_>, device: Path<String>) -> Deleted {
+    async fn delete(
+        &self,
+        _caller: Caller<DevicesWrite>,
+        api: State<'_>,
+        device: Path<String>,
+    ) -> Deleted {
         delete(&api, &device).await.into()
     }
 
@@ -247,7 +231,12 @@ impl Devices {
         tag = "Tag::Devices",
         operation_id = "approve_device"
     )]
-    async fn approve(&self, api: State<'_>, device: Path<String>) -> Changed<Approved> {
+    async fn approve(
+        &self,
+        _caller: Caller<DevicesWrite>,
+        api: State<'_>,
+        device: Path<String>,
+    ) -> Changed<Approved> {
         approve(&api, &device).await.into()
     }
 }
@@ -299,7 +288,11 @@ fn list(
     Ok(Page::new(devices.iter().map(|device| device.snapshot().into()).collect(), next))
 }
 
-async fn create(api: &Api, body: NewDeviceBody) -> Result<DeviceView, Fault> {
+async fn create(
+    api: &Api,
+    caller: &Caller<DevicesWrite>,
+    body: NewDeviceBody,
+) -> Result<DeviceView, Fault> {
     let key = DeviceKey::new(&body.device)
         .map_err(|error| Fault::invalid("/device", error.to_string()))?;
     let kind = word("/kind", body.kind)?.unwrap_or_default();
@@ -331,18 +324,20 @@ async fn create(api: &Api, body: NewDeviceBody) -> Result<DeviceView, Fault> {
         version: 1,
     };
     let device = api.registry.adopt_device(Arc::new(Device::new(row)));
+    caller.note(json!({"device": device.key.to_string()}));
     Ok(device.snapshot().into())
 }
 
 async fn update(
     api: &Api,
-    key: &str,
-    if_match: Option<&str>,
+    caller: &Caller<DevicesWrite>,
+    (key, if_match): (&str, Option<&str>),
     change: DeviceChange,
 ) -> Result<DeviceView, Fault> {
     let device = find(api, key)?;
     let before = device.snapshot();
     etag::check(if_match, before.version)?;
+    let said_before = said(&before);
     let removed = |text: String| (!text.is_empty()).then_some(text);
     let name = match change.name {
         Some(name) => removed(checked_text("/name", name)?),
@@ -368,10 +363,25 @@ async fn update(
     let version = api.store.update_device(device.id, before.version, &edit).await?;
     device.apply(edit, version);
     api.committer.order(Order::Reconsider { device: device.clone() });
+    caller.note(json!({"before": said_before, "after": said(&device.snapshot())}));
+    if approval == Approval::Blocked {
+        cut_device(api, &device);
+    }
     if approval == Approval::Active && before.approval != Approval::Active {
         replay_held(&api.store, &api.tap, device.id, &device.key).await?;
     }
     Ok(device.snapshot().into())
+}
+
+/// What the audit log says of a device.
+fn said(device: &DeviceSnapshot) -> Value {
+    json!({
+        "name": device.name,
+        "kind": device.kind.to_string(),
+        "gateway": device.gateway,
+        "labels": device.labels,
+        "approval": device.approval.to_string(),
+    })
 }
 
 async fn approve(api: &Api, key: &str) -> Result<Approved, Fault> {
@@ -407,6 +417,8 @@ async fn delete(api: &Api, key: &str) -> Result<(), Fault> {
     }
     api.registry.remove(&device);
     api.committer.order(Order::Forget { device: device.clone() });
+    api.access.devices.forget(device.id);
+    cut_device(api, &device);
     tracing::info!(device = %device.key, "device deleted");
     Ok(())
 }

@@ -1,14 +1,17 @@
-//! The OpenAPI document, with an example of each operation's request and answer.
+//! The OpenAPI document, with an example of each operation's request and answer, and with what it
+//! needs to be used.
 //!
 //! The examples are from a run (`openapi/examples.json`, by operation id); poem-openapi has no place
 //! for them where types are shared by many operations.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use super::caller::SIGNED_IN;
 
 const EXAMPLES: &str = include_str!("../../openapi/examples.json");
 
 /// The document as it is printed; what is no JSON comes back as it was.
-pub(super) fn with_examples(spec: &str) -> String {
+pub(super) fn finished(spec: &str) -> String {
     let (Ok(mut document), Ok(examples)) =
         (serde_json::from_str::<Value>(spec), serde_json::from_str::<Value>(EXAMPLES))
     else {
@@ -18,10 +21,42 @@ pub(super) fn with_examples(spec: &str) -> String {
     for operations in paths.into_iter().flat_map(|paths| paths.values_mut()) {
         for operation in operations.as_object_mut().into_iter().flat_map(|o| o.values_mut()) {
             add_examples(operation, &examples);
+            add_security(operation);
         }
+    }
+    if let Some(components) = document.get_mut("components").and_then(Value::as_object_mut) {
+        components.insert("securitySchemes".to_owned(), security_schemes());
     }
     let printed = serde_json::to_string_pretty(&document);
     printed.map_or_else(|_| spec.to_owned(), |text| text + "\n")
+}
+
+/// What sends credentials, and how.
+fn security_schemes() -> Value {
+    json!({
+        "api_key": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-Key",
+            "description": "A key, as POST /api/keys or `brooklet api-key add` makes it",
+        },
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An access token of POST /api/auth/login, or a key",
+        },
+    })
+}
+
+/// An operation names its scope where OpenAPI 3.0 names a scheme (`caller`): either scheme will do,
+/// and the scope has its own place.
+fn add_security(operation: &mut Value) {
+    let Some(operation) = operation.as_object_mut() else { return };
+    let named = operation.get("security").and_then(|named| named.get(0)).and_then(Value::as_object);
+    let Some(word) = named.and_then(|named| named.keys().next().cloned()) else { return };
+    operation.insert("security".to_owned(), json!([{"api_key": []}, {"bearer": []}]));
+    let scopes = if word == SIGNED_IN { json!([]) } else { json!([word]) };
+    operation.insert("x-scopes".to_owned(), scopes);
 }
 
 fn add_examples(operation: &mut Value, examples: &Value) {

@@ -7,6 +7,7 @@ use poem_openapi::{Object, OpenApi};
 
 use super::{
     Api, State, Tag,
+    caller::{Caller, DataRead, DevicesRead},
     problem::{Fault, Shown},
     wire::Time,
 };
@@ -58,7 +59,11 @@ impl Esp32 {
         tag = "Tag::Devices",
         operation_id = "device_status"
     )]
-    async fn device_status(&self, api: State<'_>) -> Shown<Vec<DeviceStatus>> {
+    async fn device_status(
+        &self,
+        _caller: Caller<DevicesRead>,
+        api: State<'_>,
+    ) -> Shown<Vec<DeviceStatus>> {
         let devices = api.registry.all();
         let status = devices.iter().map(|device| {
             let device = device.snapshot();
@@ -86,6 +91,7 @@ impl Esp32 {
     )]
     async fn telemetry_recent(
         &self,
+        _caller: Caller<DataRead>,
         api: State<'_>,
     ) -> Shown<BTreeMap<String, RecentTemperatures>> {
         recent(&api).await.into()

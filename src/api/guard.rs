@@ -1,6 +1,11 @@
-//! Around every request: key, body limit, time limit, errors as problems, log line and metrics.
+//! Around every request: who calls, body limit, time limit, errors as problems, log line, metrics,
+//! and the audit log.
+//!
+//! What is under `/api` is closed to those that are not known, whatever the operation says; which
+//! scope it needs is asked at the operation (`caller`). A change runs in a task of its own: it is
+//! done to its end and noted, whether its client waits for the answer or not.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use metrics::{counter, histogram};
@@ -10,27 +15,40 @@ use poem::{
 };
 use poem_openapi::OperationId;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
-use super::problem::{Fault, with_hints};
+use super::{
+    caller::{self, Noted, unauthorized},
+    problem::{Fault, with_hints},
+};
 use crate::{
-    access::{ApiKeys, Grant},
+    access::{Access, Actor, AuditEntry, Principal, Scope},
     clock::Clock,
     metrics::names,
 };
 
 pub(super) struct Guard<E> {
-    pub(super) inner: E,
-    pub(super) keys: ApiKeys,
+    pub(super) inner: Arc<E>,
+    pub(super) access: Arc<Access>,
     pub(super) clock: Clock,
     pub(super) max_body: usize,
     pub(super) request_timeout: Duration,
     pub(super) logs_requests: bool,
+    pub(super) open_docs: bool,
+    pub(super) open_metrics: bool,
+    /// Changes that are being made; waited for at the stop.
+    pub(super) changes: TaskTracker,
 }
 
-/// Where a key that is bound to a device may go.
-const UPLOADS: [&str; 2] = ["/api/telemetry", "/api/devices/data/upload"];
+/// What of `/api` may be used by those who are not known.
+const OPEN: [&str; 3] = ["/api/health", "/api/auth/login", "/api/auth/refresh"];
+/// What is done all the time, and changes nothing that people have set.
+const UNNOTED: [&str; 3] = ["upload_telemetry", "upload_data", "refresh_tokens"];
+/// What has a body and changes nothing: it ends when its client goes.
+const QUESTIONS: [&str; 2] = ["/api/alarm-rules/backtest", "/api/alarm-rules/validate"];
+const REQUEST_ID_MAX: usize = 64;
 
-impl<E: Endpoint> Endpoint for Guard<E> {
+impl<E: Endpoint + 'static> Endpoint for Guard<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
@@ -47,8 +65,14 @@ impl<E: Endpoint> Endpoint for Guard<E> {
             }
         };
         let mut response = with_hints(answered);
+        let headers = response.headers_mut();
         let nosniff = header::HeaderValue::from_static("nosniff");
-        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+        // What one may see, another may not: nothing in between keeps it.
+        if path.starts_with("/api/") && !headers.contains_key(header::CACHE_CONTROL) {
+            let no_store = header::HeaderValue::from_static("no-store");
+            headers.insert(header::CACHE_CONTROL, no_store);
+        }
         let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
         let operation = response.data::<OperationId>().map_or("other", |id| id.0);
         let status = response.status().as_u16();
@@ -62,13 +86,15 @@ impl<E: Endpoint> Endpoint for Guard<E> {
     }
 }
 
-impl<E: Endpoint> Guard<E> {
+impl<E: Endpoint + 'static> Guard<E> {
     async fn answer(&self, mut request: Request) -> Response {
-        if let Err(fault) = self.authorise(&mut request) {
-            return fault.into_response();
-        }
-        let has_body = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if has_body {
+        let principal = match self.admit(&request) {
+            Ok(principal) => principal,
+            Err(fault) => return fault.into_response(),
+        };
+        let mut is_question =
+            matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        if !is_question {
             match request.take_body().into_bytes_limit(self.max_body).await {
                 Ok(bytes) => request.set_body(bytes),
                 Err(error) => {
@@ -76,40 +102,115 @@ impl<E: Endpoint> Guard<E> {
                     return Fault::new(status, error.to_string()).into_response();
                 }
             }
+            is_question = QUESTIONS.contains(&request.uri().path());
         }
-        match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
-            Ok(Ok(output)) => output.into_response(),
-            Ok(Err(error)) => as_problem(error),
-            Err(_) => {
-                counter!(names::TASK_PANICS).increment(1);
-                tracing::error!("a request panicked");
-                Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "").into_response()
+        if is_question {
+            if let Some(principal) = principal {
+                request.extensions_mut().insert(principal);
             }
+            return answer(&*self.inner, request).await;
+        }
+        let change = self.change(request, principal);
+        match self.changes.spawn(change).await {
+            Ok(response) => response,
+            Err(_) => Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "").into_response(),
         }
     }
 
-    fn authorise(&self, request: &mut Request) -> Result<(), Fault> {
-        let path = request.uri().path();
-        if !path.starts_with("/api/") || path == "/api/health" {
-            return Ok(());
-        }
-        let presented = request
-            .headers()
-            .get("x-api-key")
-            .or_else(|| request.headers().get(header::AUTHORIZATION))
-            .and_then(|value| value.to_str().ok())
-            .map(|text| text.strip_prefix("Bearer ").unwrap_or(text).trim());
-        let Some(caller) = self.keys.caller(presented) else {
-            let detail = "send a key as X-API-Key or Authorization: Bearer";
-            return Err(Fault::new(StatusCode::UNAUTHORIZED, detail));
+    /// Makes a change and notes it.
+    fn change(
+        &self,
+        mut request: Request,
+        principal: Option<Principal>,
+    ) -> impl Future<Output = Response> + Send + 'static {
+        let noted = Noted::default();
+        let mut entry = AuditEntry {
+            actor: principal.as_ref().map_or(Actor::Anybody, |known| known.actor.clone()),
+            action: String::new(),
+            resource: request.uri().path().to_owned(),
+            detail: None,
+            address: caller::address(&request).map(|address| address.to_string()),
+            request_id: request_id(&request),
         };
-        if matches!(caller.grant, Grant::DeviceUploads(_)) && !UPLOADS.contains(&path) {
-            let detail = "the key is bound to a device: it may upload readings only";
-            return Err(Fault::new(StatusCode::FORBIDDEN, detail));
+        request.extensions_mut().insert(noted.clone());
+        if let Some(principal) = principal {
+            request.extensions_mut().insert(principal);
         }
-        request.extensions_mut().insert(caller);
-        Ok(())
+        let (inner, access) = (self.inner.clone(), self.access.clone());
+        async move {
+            let response = answer(&*inner, request).await;
+            let operation = response.data::<OperationId>().map(|id| id.0);
+            let operation = operation.filter(|id| !UNNOTED.contains(id));
+            if let Some(operation) = operation.filter(|_| response.status().is_success()) {
+                let note = noted.take();
+                entry.action = operation.to_owned();
+                entry.actor = note.actor.unwrap_or(entry.actor);
+                entry.detail = note.detail.map(|detail| detail.to_string());
+                if let Err(error) = access.note(entry).await {
+                    tracing::error!(%error, operation, "a change is missing from the audit log");
+                }
+            }
+            response
+        }
     }
+
+    /// Who calls; `Err` where that has to be known, and is not.
+    fn admit(&self, request: &Request) -> Result<Option<Principal>, Fault> {
+        let path = request.uri().path();
+        let principal = self.recognise(request);
+        let is_below = |folder: &str| {
+            path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let is_open = if is_below("/metrics") {
+            self.open_metrics
+        } else if is_below("/docs") || is_below("/openapi.json") {
+            self.open_docs
+        } else {
+            !is_below("/api") || OPEN.contains(&path)
+        };
+        match &principal {
+            None if !is_open => Err(unauthorized()),
+            Some(known) if is_below("/metrics") && !is_open && !known.may(Scope::ServiceRead) => {
+                let detail = "this needs the scope service:read";
+                Err(Fault::new(StatusCode::FORBIDDEN, detail))
+            }
+            _ => Ok(principal),
+        }
+    }
+
+    fn recognise(&self, request: &Request) -> Option<Principal> {
+        let headers = request.headers();
+        let presented = headers
+            .get("x-api-key")
+            .or_else(|| headers.get(header::AUTHORIZATION))
+            .and_then(|value| value.to_str().ok())
+            .map(|text| {
+                let scheme = text.get(..7).filter(|word| word.eq_ignore_ascii_case("bearer "));
+                scheme.map_or(text, |_| text.get(7..).unwrap_or_default()).trim()
+            });
+        presented.and_then(|text| self.access.recognise(text)).or_else(|| self.access.anybody())
+    }
+}
+
+async fn answer<E: Endpoint>(inner: &E, request: Request) -> Response {
+    match AssertUnwindSafe(inner.call(request)).catch_unwind().await {
+        Ok(Ok(output)) => output.into_response(),
+        Ok(Err(error)) => as_problem(error),
+        Err(_) => {
+            counter!(names::TASK_PANICS).increment(1);
+            tracing::error!("a request panicked");
+            Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "").into_response()
+        }
+    }
+}
+
+/// What the client calls its request, where that is fit to be kept.
+fn request_id(request: &Request) -> Option<String> {
+    let text = request.headers().get("x-request-id")?.to_str().ok()?;
+    let is_fit = !text.is_empty()
+        && text.len() <= REQUEST_ID_MAX
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_fit.then(|| text.to_owned())
 }
 
 trait BodyErrorStatus {
@@ -128,6 +229,10 @@ impl BodyErrorStatus for poem::error::ReadBodyError {
 /// What poem says of a request that it could not read, in our form; what went wrong inside is not
 /// told.
 fn as_problem(error: poem::Error) -> Response {
+    // Of our own making: a problem already.
+    if error.is_from_response() {
+        return error.into_response();
+    }
     let status = error.status();
     let detail = if status.is_server_error() {
         tracing::error!(%error, "a request failed");

@@ -8,8 +8,12 @@ mod alarm_rules;
 mod alarm_summary;
 mod alarm_view;
 mod alarms;
+mod audit;
+mod auth;
 mod backtest;
 mod body;
+mod caller;
+mod credentials;
 mod data;
 mod devices;
 mod document;
@@ -17,6 +21,7 @@ mod esp32;
 mod etag;
 mod guard;
 mod health;
+mod keys;
 mod notification_target_form;
 mod notification_targets;
 mod notifications;
@@ -28,6 +33,7 @@ mod service;
 mod silences;
 mod typed;
 mod uploads;
+mod users;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
@@ -36,13 +42,13 @@ use poem::{
     EndpointExt, Route, Server, endpoint::make_sync, get, http::header, middleware::AddData,
 };
 use poem_openapi::{OpenApiService, Tags};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use acceptor::Acceptor;
 
-use self::{guard::Guard, problem::Fault};
+use self::guard::Guard;
 use crate::{
-    access::{ApiKeys, Caller},
+    access::Access,
     alarm::notify::{Channels, Notifier},
     clock::Clock,
     ingest::{Committer, Tap},
@@ -66,7 +72,10 @@ pub struct Api {
     pub notifier: Notifier,
     /// For tests of a target; what is told otherwise goes through the outbox.
     pub channels: Arc<Channels>,
-    pub keys: ApiKeys,
+    pub access: Arc<Access>,
+    /// Whether `/docs` and `/metrics` are shown to those without credentials.
+    pub open_docs: bool,
+    pub open_metrics: bool,
     pub exporter: Exporter,
     pub clock: Clock,
     /// Bytes.
@@ -76,25 +85,11 @@ pub struct Api {
 }
 
 type State<'a> = poem::web::Data<&'a Arc<Api>>;
-type By<'a> = poem::web::Data<&'a Caller>;
 
 impl Api {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.clock.unix_micros())
     }
-}
-
-/// Carries a change to its end although the request is given up half way: what is stored is ordered,
-/// too.
-#[expect(clippy::disallowed_methods, reason = "its end is waited for and seen here")]
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Fault>> + Send + 'static,
-) -> Result<T, Fault> {
-    tokio::spawn(work).await.unwrap_or_else(|error| {
-        metrics::counter!(crate::metrics::names::TASK_PANICS).increment(1);
-        tracing::error!(%error, "a change did not end well");
-        Err(Fault::unavailable())
-    })
 }
 
 #[derive(Tags)]
@@ -109,6 +104,8 @@ enum Tag {
     Notifications,
     /// Messages that were refused, kept with their raw bytes
     Quarantine,
+    /// Who may do what: signing in, users, keys, credentials of devices, what was done
+    Access,
     /// The service itself
     Service,
 }
@@ -127,6 +124,7 @@ type Resources = (
     notification_targets::NotificationTargets,
     silences::Silences,
     esp32::Esp32,
+    (auth::Auth, users::Users, keys::Keys, credentials::Credentials, audit::Audit),
     service::Service,
     health::Health,
 );
@@ -146,19 +144,20 @@ fn service() -> OpenApiService<Resources, ()> {
         notification_targets::NotificationTargets::default(),
         silences::Silences,
         esp32::Esp32,
+        (auth::Auth, users::Users, keys::Keys, credentials::Credentials, audit::Audit),
         service::Service,
         health::Health,
     );
     OpenApiService::new(resources, "Brooklet", env!("CARGO_PKG_VERSION")).description(
         "Devices, readings and refused messages of a Brooklet broker. Times are RFC 3339 UTC, ranges \
-         half-open, errors RFC 9457. Where keys are configured they are sent as `X-API-Key` or \
-         `Authorization: Bearer`.",
+         half-open, errors RFC 9457. A key is sent as `X-API-Key` or `Authorization: Bearer`, an \
+         access token as the latter; `x-scopes` of an operation says what one has to allow.",
     )
 }
 
 /// The OpenAPI document, as `/openapi.json` serves it.
 pub fn document() -> String {
-    document::with_examples(&service().spec())
+    document::finished(&service().spec())
 }
 
 /// Serves until `stop`, then lets running requests end.
@@ -177,7 +176,9 @@ pub async fn serve(api: Api, acceptor: Acceptor, stop: CancellationToken) {
             .content_type("application/json")
             .body(document.clone())
     });
-    let (keys, clock) = (api.keys.clone(), api.clock.clone());
+    let (access, clock) = (api.access.clone(), api.clock.clone());
+    let (open_docs, open_metrics) = (api.open_docs, api.open_metrics);
+    let changes = TaskTracker::new();
     let (max_body, request_timeout) = (api.max_body, api.request_timeout);
     let logs_requests = api.logs_requests;
     let routes = Route::new()
@@ -186,7 +187,17 @@ pub async fn serve(api: Api, acceptor: Acceptor, stop: CancellationToken) {
         .at("/metrics", get(metrics))
         .nest("/", service)
         .with(AddData::new(Arc::new(api)));
-    let guarded = Guard { inner: routes, keys, clock, max_body, request_timeout, logs_requests };
+    let guarded = Guard {
+        inner: Arc::new(routes),
+        access,
+        clock,
+        max_body,
+        request_timeout,
+        logs_requests,
+        open_docs,
+        open_metrics,
+        changes: changes.clone(),
+    };
     let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(
         guarded,
         stop.cancelled(),
@@ -194,5 +205,9 @@ pub async fn serve(api: Api, acceptor: Acceptor, stop: CancellationToken) {
     );
     if let Err(error) = server.await {
         tracing::error!(%error, "the HTTP server ended");
+    }
+    changes.close();
+    if tokio::time::timeout(DRAIN, changes.wait()).await.is_err() {
+        tracing::warn!(changes = changes.len(), "changes cut at the stop");
     }
 }

@@ -16,10 +16,10 @@ use tokio::{sync::Mutex, time::timeout};
 use super::{
     Api, State, Tag, body,
     body::Body,
+    caller::{AlarmsWrite, Caller},
     etag, notification_target_form as form,
     page::{self, Page},
     problem::{Answer, Changed, Created, Fault, One, Removed},
-    to_the_end,
     typed::Typed,
     wire::Time,
 };
@@ -77,6 +77,7 @@ impl NotificationTargets {
     )]
     async fn list(
         &self,
+        _caller: Caller<AlarmsWrite>,
         api: State<'_>,
         /// Targets in a page, 1 to 1000; 100 if left out
         limit: Query<Option<u32>>,
@@ -95,6 +96,7 @@ impl NotificationTargets {
     )]
     async fn create(
         &self,
+        _caller: Caller<AlarmsWrite>,
         api: State<'_>,
         body: Body<Typed<form::NotificationTarget>>,
     ) -> Created<NotificationTargetView> {
@@ -102,12 +104,8 @@ impl NotificationTargets {
             Ok(target) => target.value,
             Err(fault) => return fault.into(),
         };
-        let (api, creation) = (api.0.clone(), self.creation.clone());
-        let work = async move {
-            let _turn = creation.lock().await;
-            create(&api, target).await
-        };
-        to_the_end(work).await.into()
+        let _turn = self.creation.lock().await;
+        create(&api, target).await.into()
     }
 
     /// Show a notification target
@@ -117,7 +115,12 @@ impl NotificationTargets {
         tag = "Tag::Notifications",
         operation_id = "get_notification_target"
     )]
-    async fn show(&self, api: State<'_>, id: Path<i64>) -> One<NotificationTargetView> {
+    async fn show(
+        &self,
+        _caller: Caller<AlarmsWrite>,
+        api: State<'_>,
+        id: Path<i64>,
+    ) -> One<NotificationTargetView> {
         let found = find(&api, id.0).await;
         found.map(|row| (row.version, NotificationTargetView::from(row))).into()
     }
@@ -134,6 +137,7 @@ impl NotificationTargets {
     )]
     async fn update(
         &self,
+        _caller: Caller<AlarmsWrite>,
         api: State<'_>,
         id: Path<i64>,
         /// The ETag that the target had when it was read
@@ -145,9 +149,7 @@ impl NotificationTargets {
             Ok(target) => target.value,
             Err(fault) => return fault.into(),
         };
-        let api = api.0.clone();
-        let work = async move { update(&api, id.0, if_match.0.as_deref(), target).await };
-        to_the_end(work).await.into()
+        update(&api, id.0, if_match.0.as_deref(), target).await.into()
     }
 
     /// Delete a notification target
@@ -161,14 +163,14 @@ impl NotificationTargets {
     )]
     async fn delete(
         &self,
+        _caller: Caller<AlarmsWrite>,
         api: State<'_>,
         id: Path<i64>,
         /// The ETag that the target had when it was read
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
     ) -> Removed {
-        let api = api.0.clone();
-        to_the_end(async move { delete(&api, id.0, if_match.0.as_deref()).await }).await.into()
+        delete(&api, id.0, if_match.0.as_deref()).await.into()
     }
 
     /// Send a test to a notification target
@@ -180,7 +182,12 @@ impl NotificationTargets {
         tag = "Tag::Notifications",
         operation_id = "test_notification_target"
     )]
-    async fn test(&self, api: State<'_>, id: Path<i64>) -> Answer<TestOutcome> {
+    async fn test(
+        &self,
+        _caller: Caller<AlarmsWrite>,
+        api: State<'_>,
+        id: Path<i64>,
+    ) -> Answer<TestOutcome> {
         test(&api, id.0).await.into()
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     Api, State, Tag,
+    caller::{AlarmsRead, AlarmsWrite, Caller},
     page::{self, Page},
     problem::{Answer, Changed, Fault},
     wire::Time,
@@ -75,6 +76,7 @@ impl Notifications {
     )]
     async fn list(
         &self,
+        _caller: Caller<AlarmsRead>,
         api: State<'_>,
         /// Only those that are so far
         state: Query<Option<NotificationProgress>>,
@@ -102,7 +104,12 @@ impl Notifications {
         tag = "Tag::Notifications",
         operation_id = "retry_notification"
     )]
-    async fn retry(&self, api: State<'_>, id: Path<i64>) -> Changed<RetriedNotification> {
+    async fn retry(
+        &self,
+        _caller: Caller<AlarmsWrite>,
+        api: State<'_>,
+        id: Path<i64>,
+    ) -> Changed<RetriedNotification> {
         retry(&api, id.0).await.into()
     }
 }

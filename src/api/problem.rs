@@ -14,6 +14,7 @@ use poem_openapi::{
 
 use super::etag::entity_tag;
 use crate::{
+    access::AccessError,
     ingest::{Rejection, RejectionReason},
     store::StoreError,
 };
@@ -142,6 +143,32 @@ impl From<StoreError> for Fault {
     }
 }
 
+impl From<AccessError> for Fault {
+    fn from(error: AccessError) -> Self {
+        let told = |status| Self::new(status, error.to_string());
+        match error {
+            AccessError::Wrong | AccessError::Expired | AccessError::Reused(_) => {
+                told(StatusCode::UNAUTHORIZED)
+            }
+            AccessError::Throttled => told(StatusCode::TOO_MANY_REQUESTS),
+            AccessError::Busy => told(StatusCode::SERVICE_UNAVAILABLE),
+            AccessError::Invalid { field, reason } => Self::invalid(&format!("/{field}"), reason),
+            AccessError::Beyond => told(StatusCode::FORBIDDEN),
+            AccessError::LastAdmin | AccessError::TooMany(_) => told(StatusCode::CONFLICT),
+            AccessError::NotFound(what) => Self::not_found(what),
+            AccessError::Store(error) => error.into(),
+            AccessError::NoRandom
+            | AccessError::Token
+            | AccessError::Unreadable
+            | AccessError::File { .. }
+            | AccessError::ConfiguredKey { .. } => {
+                tracing::error!(%error, "a request failed in the access room");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "")
+            }
+        }
+    }
+}
+
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let status = self.status;
@@ -230,6 +257,19 @@ answers! {
 }
 
 answers! {
+    /// The answer to who signs in.
+    SignedIn {
+        Ok = 200, "Signed in",
+        BadRequest = 400 "The request can't be read",
+        Unauthorized = 401 "What was sent is not, or no longer, right",
+        TooLarge = 413 "The body is too large",
+        WrongType = 415 "The body must be application/json",
+        Invalid = 422 "A value is not allowed",
+        TooMany = 429 "Too many wrong passwords",
+    }
+}
+
+answers! {
     /// The answer to a change.
     Changed {
         Ok = 200, "As it is after the change",
@@ -252,10 +292,70 @@ answers! {
         BadRequest = 400 "The request can't be read",
         Unauthorized = 401 "A key is needed",
         Forbidden = 403 "The key does not allow this",
+        NotFound = 404 "What it is to belong to is not there",
         Conflict = 409 "There is one already",
         TooLarge = 413 "The body is too large",
         WrongType = 415 "The body must be application/json",
         Invalid = 422 "A value is not allowed",
+    }
+}
+
+/// The answer to what leaves nothing to show.
+#[derive(ApiResponse)]
+pub(super) enum Done {
+    /// Done
+    #[oai(status = 204)]
+    Nothing,
+    /// The request can't be read
+    #[oai(status = 400, content_type = "application/problem+json")]
+    BadRequest(Json<Problem>),
+    /// A key is needed, or the password is wrong
+    #[oai(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Json<Problem>),
+    /// The key does not allow this
+    #[oai(status = 403, content_type = "application/problem+json")]
+    Forbidden(Json<Problem>),
+    /// There is no such thing
+    #[oai(status = 404, content_type = "application/problem+json")]
+    NotFound(Json<Problem>),
+    /// It can't be done that way
+    #[oai(status = 409, content_type = "application/problem+json")]
+    Conflict(Json<Problem>),
+    /// The body is too large
+    #[oai(status = 413, content_type = "application/problem+json")]
+    TooLarge(Json<Problem>),
+    /// The body must be application/json
+    #[oai(status = 415, content_type = "application/problem+json")]
+    WrongType(Json<Problem>),
+    /// A value is not allowed
+    #[oai(status = 422, content_type = "application/problem+json")]
+    Invalid(Json<Problem>),
+    /// Too many wrong passwords
+    #[oai(status = 429, content_type = "application/problem+json")]
+    TooMany(Json<Problem>),
+    /// The store does not answer, or the request took too long
+    #[oai(status = 503, content_type = "application/problem+json")]
+    Unavailable(Json<Problem>),
+}
+
+impl From<Result<(), Fault>> for Done {
+    fn from(result: Result<(), Fault>) -> Self {
+        let fault = match result {
+            Ok(()) => return Self::Nothing,
+            Err(fault) => fault,
+        };
+        match fault.status.as_u16() {
+            400 => Self::BadRequest(Json(fault.problem())),
+            401 => Self::Unauthorized(Json(fault.problem())),
+            403 => Self::Forbidden(Json(fault.problem())),
+            404 => Self::NotFound(Json(fault.problem())),
+            409 => Self::Conflict(Json(fault.problem())),
+            413 => Self::TooLarge(Json(fault.problem())),
+            415 => Self::WrongType(Json(fault.problem())),
+            422 => Self::Invalid(Json(fault.problem())),
+            429 => Self::TooMany(Json(fault.problem())),
+            _ => Self::Unavailable(Json(fault.problem())),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use poem_openapi::{
 
 use super::{
     Api, State, Tag,
+    caller::{Caller, DataRead, DataWrite},
     page::{self, Page},
     problem::{Answer, Changed, Deleted, Fault, FieldError},
     wire::Time,
@@ -67,6 +68,7 @@ impl Quarantine {
     )]
     async fn list(
         &self,
+        _caller: Caller<DataRead>,
         api: State<'_>,
         /// Of this device only
         device_id: Query<Option<String>>,
@@ -88,7 +90,12 @@ impl Quarantine {
         tag = "Tag::Quarantine",
         operation_id = "retry_quarantined"
     )]
-    async fn retry(&self, api: State<'_>, id: Path<i64>) -> Changed<RetryResult> {
+    async fn retry(
+        &self,
+        _caller: Caller<DataWrite>,
+        api: State<'_>,
+        id: Path<i64>,
+    ) -> Changed<RetryResult> {
         retry(&api, id.0).await.into()
     }
 
@@ -99,7 +106,7 @@ impl Quarantine {
         tag = "Tag::Quarantine",
         operation_id = "delete_quarantined"
     )]
-    async fn delete(&self, api: State<'_>, id: Path<i64>) -> Deleted {
+    async fn delete(&self, _caller: Caller<DataWrite>, api: State<'_>, id: Path<i64>) -> Deleted {
         delete(&api, id.0).await.into()
     }
 }

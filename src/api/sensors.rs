@@ -2,16 +2,22 @@
 
 use poem_openapi::{Object, OpenApi, param::Path};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{
     Api, State, Tag,
     body::Body,
+    caller::{Caller, DevicesRead, DevicesWrite},
     devices::{checked_text, find},
     page::Page,
     problem::{Answer, Changed, Fault},
     wire::Reading,
 };
-use crate::{alarm::engine::Order, registry::Sensor, store::SensorEdit};
+use crate::{
+    alarm::engine::Order,
+    registry::{Sensor, SensorSettings},
+    store::SensorEdit,
+};
 
 pub(super) struct Sensors;
 
@@ -60,7 +66,12 @@ impl Sensors {
         tag = "Tag::Devices",
         operation_id = "list_device_sensors"
     )]
-    async fn sensors(&self, api: State<'_>, device: Path<String>) -> Answer<Page<SensorView>> {
+    async fn sensors(
+        &self,
+        _caller: Caller<DevicesRead>,
+        api: State<'_>,
+        device: Path<String>,
+    ) -> Answer<Page<SensorView>> {
         find(&api, &device)
             .map(|device| {
                 let sensors = device.sensors().iter().map(|sensor| view(sensor)).collect();
@@ -78,6 +89,7 @@ impl Sensors {
     )]
     async fn update_sensor(
         &self,
+        caller: Caller<DevicesWrite>,
         api: State<'_>,
         device: Path<String>,
         /// Its name
@@ -88,19 +100,20 @@ impl Sensors {
             Ok(change) => change,
             Err(fault) => return fault.into(),
         };
-        update_sensor(&api, &device, &sensor, change).await.into()
+        update_sensor(&api, &caller, (&device, &sensor), change).await.into()
     }
 }
 
 async fn update_sensor(
     api: &Api,
-    key: &str,
-    name: &str,
+    caller: &Caller<DevicesWrite>,
+    (key, name): (&str, &str),
     change: SensorChange,
 ) -> Result<SensorView, Fault> {
     let device = find(api, key)?;
     let sensor = device.sensor(name).ok_or_else(|| Fault::not_found("sensor"))?;
     let before = sensor.settings();
+    let said_before = said(&before);
     let text = |pointer, given: Option<String>, old: Option<String>| match given {
         Some(text) => checked_text(pointer, text).map(|t| (!t.is_empty()).then_some(t)),
         None => Ok(old),
@@ -120,7 +133,21 @@ async fn update_sensor(
     api.store.update_sensor(sensor.id, &edit).await?;
     sensor.apply(edit);
     api.committer.order(Order::Reconsider { device });
+    caller.note(json!({"before": said_before, "after": said(&sensor.settings())}));
     Ok(view(&sensor))
+}
+
+/// What the audit log says of a sensor.
+fn said(sensor: &SensorSettings) -> serde_json::Value {
+    json!({
+        "display_name": sensor.display_name,
+        "type": sensor.kind,
+        "unit": sensor.unit.as_ref().map(ToString::to_string),
+        "location": sensor.location,
+        "min": sensor.min,
+        "max": sensor.max,
+        "active": sensor.active,
+    })
 }
 
 fn view(sensor: &Sensor) -> SensorView {

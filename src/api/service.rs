@@ -4,6 +4,7 @@ use poem_openapi::{Object, OpenApi, payload::Json};
 
 use super::{
     Api, State, Tag,
+    caller::{Caller, ServiceRead},
     problem::{Fault, Shown},
 };
 
@@ -63,7 +64,7 @@ impl Service {
         tag = "Tag::Service",
         operation_id = "service_statistics"
     )]
-    async fn statistics(&self, api: State<'_>) -> Shown<Totals> {
+    async fn statistics(&self, _caller: Caller<ServiceRead>, api: State<'_>) -> Shown<Totals> {
         Ok(totals(&api)).into()
     }
 
@@ -74,7 +75,7 @@ impl Service {
         tag = "Tag::Service",
         operation_id = "database_status"
     )]
-    async fn database(&self, api: State<'_>) -> Shown<DatabaseView> {
+    async fn database(&self, _caller: Caller<ServiceRead>, api: State<'_>) -> Shown<DatabaseView> {
         database(&api).await.into()
     }
 

@@ -5,15 +5,16 @@ use poem_openapi::{
     param::{Path, Query},
 };
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{
-    Api, By, State, Tag, body,
+    Api, State, Tag, body,
     body::Body,
+    caller::{AlarmsRead, AlarmsWrite, Caller},
     devices::checked_text,
     notification_target_form::NotificationMatcher,
     page::{self, Page},
     problem::{Answer, Changed, Created, Deleted, Fault},
-    to_the_end,
     typed::Typed,
     wire::{self, Time},
 };
@@ -79,6 +80,7 @@ impl Silences {
     )]
     async fn list(
         &self,
+        _caller: Caller<AlarmsRead>,
         api: State<'_>,
         /// Those that have ended, too
         ended: Query<Option<bool>>,
@@ -102,16 +104,19 @@ impl Silences {
     )]
     async fn create(
         &self,
+        caller: Caller<AlarmsWrite>,
         api: State<'_>,
-        by: By<'_>,
         body: Body<SilenceForm>,
     ) -> Created<SilenceView> {
         let form = match body.0 {
             Ok(form) => form,
             Err(fault) => return fault.into(),
         };
-        let (api, author) = (api.0.clone(), by.name.clone());
-        to_the_end(async move { create(&api, form, author).await }).await.into()
+        let created = create(&api, form, caller.author()).await;
+        if let Ok(silence) = &created {
+            caller.note(json!({"id": silence.id}));
+        }
+        created.into()
     }
 
     /// Show a silence
@@ -121,7 +126,12 @@ impl Silences {
         tag = "Tag::Notifications",
         operation_id = "get_silence"
     )]
-    async fn show(&self, api: State<'_>, id: Path<i64>) -> Answer<SilenceView> {
+    async fn show(
+        &self,
+        _caller: Caller<AlarmsRead>,
+        api: State<'_>,
+        id: Path<i64>,
+    ) -> Answer<SilenceView> {
         find(&api, id.0).await.map(|silence| view(&api, silence)).into()
     }
 
@@ -134,6 +144,7 @@ impl Silences {
     )]
     async fn update(
         &self,
+        _caller: Caller<AlarmsWrite>,
         api: State<'_>,
         id: Path<i64>,
         body: Body<SilenceForm>,
@@ -142,8 +153,7 @@ impl Silences {
             Ok(form) => form,
             Err(fault) => return fault.into(),
         };
-        let api = api.0.clone();
-        to_the_end(async move { update(&api, id.0, form).await }).await.into()
+        update(&api, id.0, form).await.into()
     }
 
     /// End a silence
@@ -155,9 +165,8 @@ impl Silences {
         tag = "Tag::Notifications",
         operation_id = "delete_silence"
     )]
-    async fn delete(&self, api: State<'_>, id: Path<i64>) -> Deleted {
-        let api = api.0.clone();
-        to_the_end(async move { delete(&api, id.0).await }).await.into()
+    async fn delete(&self, _caller: Caller<AlarmsWrite>, api: State<'_>, id: Path<i64>) -> Deleted {
+        delete(&api, id.0).await.into()
     }
 }
 

@@ -7,11 +7,11 @@ use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json};
 use super::{
     Api, State, Tag,
     body::RawJson,
+    caller::{Caller, TelemetryWrite},
     problem::{Fault, FieldError, Problem},
     wire::Time,
 };
 use crate::{
-    access::{Caller, Grant},
     ingest::{Upload, Verdict},
     routes::PayloadForm,
     telemetry::{DeviceKey, Timestamp},
@@ -103,8 +103,13 @@ impl Uploads {
         tag = "Tag::Data",
         operation_id = "upload_telemetry"
     )]
-    async fn telemetry(&self, api: State<'_>, request: &Request, body: RawJson) -> TelemetryAnswer {
-        let device = bound_device(request);
+    async fn telemetry(
+        &self,
+        caller: Caller<TelemetryWrite>,
+        api: State<'_>,
+        body: RawJson,
+    ) -> TelemetryAnswer {
+        let device = caller.principal.device;
         let verdict = upload(&api, "/api/telemetry", PayloadForm::Esp32, device, body).await;
         let now = Timestamp::from_micros(api.clock.unix_micros());
         let stored = |time: Option<Timestamp>| {
@@ -133,8 +138,14 @@ impl Uploads {
         tag = "Tag::Data",
         operation_id = "upload_data"
     )]
-    async fn data(&self, api: State<'_>, request: &Request, body: RawJson) -> UploadAnswer {
-        let device = match bound_device(request).map(Ok).or_else(|| named_device(request)) {
+    async fn data(
+        &self,
+        caller: Caller<TelemetryWrite>,
+        api: State<'_>,
+        request: &Request,
+        body: RawJson,
+    ) -> UploadAnswer {
+        let device = match caller.principal.device.map(Ok).or_else(|| named_device(request)) {
             Some(Err(fault)) => return fault.into(),
             Some(Ok(device)) => Some(device),
             None => None,
@@ -154,13 +165,6 @@ impl Uploads {
             Verdict::Refused(rejections) => Fault::refused(&rejections).into(),
             Verdict::Unavailable => Fault::unavailable().into(),
         }
-    }
-}
-
-fn bound_device(request: &Request) -> Option<DeviceKey> {
-    match request.extensions().get::<Caller>().map(|caller| &caller.grant) {
-        Some(Grant::DeviceUploads(device)) => Some(device.clone()),
-        Some(Grant::Full) | None => None,
     }
 }
 

@@ -163,3 +163,8 @@ impl From<telemetry::Reading> for Reading {
         }
     }
 }
+
+/// A time in a body.
+pub(super) fn time(pointer: &str, text: &str) -> Result<Timestamp, Fault> {
+    text.trim().parse().map_err(|_| Fault::invalid(pointer, "a time is RFC 3339"))
+}

@@ -8,11 +8,12 @@ use serde_json::json;
 
 use super::tasks::Tasks;
 use crate::{
+    access::{Access, Gatekeeper},
     alarm::engine::Order,
     clock::Clock,
     ingest::{Committer, Tap},
     metrics::{Exporter, names},
-    mqtt::{Broker, Publisher, QoS, SystemTopics},
+    mqtt::{Broker, Publisher, QoS, ReasonCode, SystemTopics},
     registry::Registry,
     store::Store,
     telemetry::Timestamp,
@@ -25,6 +26,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(super) struct Maintenance {
+    pub(super) access: Arc<Access>,
+    pub(super) gatekeeper: Arc<Gatekeeper>,
+    pub(super) audit_entries_max: i64,
     pub(super) registry: Arc<Registry>,
     pub(super) broker: Arc<Broker>,
     pub(super) publisher: Publisher,
@@ -58,6 +62,11 @@ impl Maintenance {
             queues.drop_old();
             std::future::ready(())
         });
+        let access = self.clone();
+        tasks.every("access", EVERY_MINUTE, move || {
+            let maintenance = access.clone();
+            async move { maintenance.keep_access().await }
+        });
         let gauges = self.clone();
         tasks.every("metrics", UPKEEP, move || {
             let maintenance = gauges.clone();
@@ -76,6 +85,16 @@ impl Maintenance {
                 self.log_summary();
                 std::future::ready(())
             });
+        }
+    }
+
+    /// Ends what has expired, and cuts who connected with it.
+    async fn keep_access(&self) {
+        if let Err(error) = self.access.upkeep(self.audit_entries_max).await {
+            tracing::warn!(%error, "sessions, last uses and the audit log wait for the next minute");
+        }
+        for client in self.access.connections.where_not(|who| self.gatekeeper.still_admits(who)) {
+            self.broker.disconnect(&client, ReasonCode::NOT_AUTHORIZED);
         }
     }
 

@@ -14,16 +14,16 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, time::Instant};
 
-use self::{maintenance::Maintenance, tasks::Tasks, wiring::Observer};
+use self::{maintenance::Maintenance, tasks::Tasks, wiring::Doors};
 use crate::{
-    access::{ApiKeys, Gatekeeper},
+    access::{Access, AccessError, ConsoleFile, FirstStart},
     alarm::notify::{Notifier, Retry, Worker},
     api::{self, Api},
     clock::Clock,
     config::{self, Settings},
     ingest::{self, Committer, Parts},
     metrics::Exporter,
-    mqtt::{Broker, Hooks, Listener, Publisher, Transport},
+    mqtt::{Broker, Listener, Publisher, Transport},
     registry::Registry,
     store::{Store, StoreError},
     telemetry::Timestamp,
@@ -44,6 +44,8 @@ pub enum AppError {
     Listen { room: &'static str, address: SocketAddr, reason: String },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error("the process can't be set up")]
     System(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -53,6 +55,8 @@ pub struct App {
     store: Store,
     committer: Arc<Committer>,
     broker: Arc<Broker>,
+    access: Arc<Access>,
+    console_key: String,
     maintenance: Maintenance,
     notifications: Worker<Store>,
     api: Api,
@@ -69,6 +73,8 @@ pub struct Running {
     store: Store,
     committer: Arc<Committer>,
     broker: Arc<Broker>,
+    access: Arc<Access>,
+    console: Option<ConsoleFile>,
     certificates: Vec<Arc<TlsServer>>,
     addresses: Addresses,
 }
@@ -91,13 +97,12 @@ impl App {
             .map_err(|error| AppError::Settings(format!("ingest.routes: {error}")))?;
         let zone = jiff::tz::TimeZone::get(&settings.time.zone)
             .map_err(|error| AppError::Settings(error.to_string()))?;
-        let keys = wiring::api_keys(&settings.http.api_keys).map_err(AppError::Settings)?;
-        let keys = ApiKeys::new(keys, wiring::http_is_open(&settings.http));
         let exporter = Exporter::install().map_err(|error| AppError::System(error.into()))?;
 
         let store = Store::open(&store_settings).await?;
         let registry = Arc::new(Registry::new(wiring::registry_settings(&settings.devices)));
         registry.load(store.devices().await?, store.sensors().await?);
+        let doors = Doors::build(&settings, &store, &registry, &routes, &clock).await?;
 
         let publisher = Publisher::new(wiring::mqtt_limits(&settings.mqtt), clock.clone());
         let now = Timestamp::from_micros(clock.unix_micros());
@@ -116,37 +121,34 @@ impl App {
             run: alarms.run,
         })
         .map_err(|error| AppError::System(error.into()))?;
-        let observer = Observer {
-            registry: registry.clone(),
-            committer: committer.clone(),
-            clock: clock.clone(),
-        };
-        let hooks = Hooks {
-            authorizer: Arc::new(Gatekeeper::new(&settings.access, clock.clone())),
-            tap: tap.clone(),
-            observer: Arc::new(observer),
-            store: tap.clone(),
-        };
-        let broker = Broker::new(&publisher, hooks);
+        let broker = doors.broker(&publisher, &tap, &committer, &clock);
         broker.restore(store.broker_state().await?);
         broker.sweep().await;
-        let maintenance =
-            Maintenance { registry, broker, publisher, committer, tap, store, exporter, clock };
-        Self::reachable(settings, keys, maintenance, alarms.notifier).await
+        let maintenance = Maintenance {
+            access: doors.access,
+            gatekeeper: doors.gatekeeper,
+            audit_entries_max: i64::from(settings.audit.max_entries),
+            registry,
+            broker,
+            publisher,
+            committer,
+            tap,
+            store,
+            exporter,
+            clock,
+        };
+        Self::reachable(settings, doors.console_key, maintenance, alarms.notifier).await
     }
 
     /// Binds every address, and makes what is reached there.
     async fn reachable(
         settings: Settings,
-        keys: ApiKeys,
+        console_key: String,
         rooms: Maintenance,
         notifier: Notifier,
     ) -> Result<Self, AppError> {
         let (mqtt, certificates) = listeners(&settings.mqtt, &rooms.broker).await?;
-        let mut http = Vec::new();
-        for address in &settings.http.listen {
-            http.push(bind("http.listen", *address).await?);
-        }
+        let http = http_sockets(&settings.http).await?;
         let (store, clock) = (rooms.store.clone(), rooms.clock.clone());
         let channels = alarms::channels(&settings, &rooms.publisher, &clock);
         let (outbox, retry) = (Arc::new(store.clone()), Retry::default());
@@ -160,7 +162,9 @@ impl App {
             broker: rooms.broker.clone(),
             notifier,
             channels,
-            keys,
+            access: rooms.access.clone(),
+            open_docs: settings.http.open_docs,
+            open_metrics: settings.http.open_metrics,
             exporter: rooms.exporter.clone(),
             clock,
             max_body: settings.http.max_body.as_usize(),
@@ -171,6 +175,8 @@ impl App {
             store,
             committer: rooms.committer.clone(),
             broker: rooms.broker.clone(),
+            access: rooms.access.clone(),
+            console_key,
             maintenance: rooms,
             notifications,
             api,
@@ -183,6 +189,14 @@ impl App {
 
     pub fn device_count(&self) -> usize {
         self.api.registry.count().total
+    }
+
+    /// Makes the first user and key, where nobody is there who could make them.
+    ///
+    /// # Errors
+    /// When the store or the data directory can't be written.
+    pub async fn first_start(&self) -> Result<Option<FirstStart>, AppError> {
+        Ok(self.access.first_start().await?)
     }
 
     /// Sets everything going.
@@ -198,6 +212,7 @@ impl App {
         }
         let acceptor = api::Acceptor::new(self.http, &self.settings.http)?;
         addresses.http = acceptor.addresses().to_vec();
+        let console = open_console(&self.access, &addresses.http, &self.console_key);
         let stop = tasks.stop_token();
         tasks.spawn("http server", api::serve(self.api, acceptor, stop));
         tasks.spawn("notifications", self.notifications.run(tasks.stop_token()));
@@ -209,6 +224,8 @@ impl App {
             store: self.store,
             committer: self.committer,
             broker: self.broker,
+            access: self.access,
+            console,
             certificates: self.certificates,
             addresses,
         })
@@ -246,9 +263,33 @@ impl Running {
             let _ = tokio::time::timeout_at(deadline, drained).await;
         }
         self.tasks.stop(deadline).await;
+        drop(self.console.take());
+        match tokio::time::timeout_at(deadline, self.access.save_uses()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "when keys were used last is not saved"),
+            Err(_) => tracing::warn!("when keys were used last is not saved"),
+        }
         let closed = tokio::time::timeout_at(deadline, self.store.close());
         if closed.await.is_err() {
             tracing::warn!("the store did not close in time");
+        }
+    }
+}
+
+/// Lets the command line on this machine speak to this process; it can do without.
+fn open_console(access: &Access, http: &[SocketAddr], key: &str) -> Option<ConsoleFile> {
+    let mut address = *http.first()?;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    match access.open_console(&address.to_string(), key) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            tracing::warn!(%error, "\"brooklet user\" and the like will not find this process");
+            None
         }
     }
 }
@@ -271,6 +312,14 @@ async fn listeners(
         listeners.push(Listener::new(socket, broker.clone(), terms));
     }
     Ok((listeners, certificates))
+}
+
+async fn http_sockets(settings: &config::Http) -> Result<Vec<TcpListener>, AppError> {
+    let mut sockets = Vec::new();
+    for address in &settings.listen {
+        sockets.push(bind("http.listen", *address).await?);
+    }
+    Ok(sockets)
 }
 
 async fn bind(room: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {

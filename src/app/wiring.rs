@@ -1,18 +1,20 @@
 //! From settings to what each room wants to be told.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use crate::{
-    access::{ApiKey, Grant},
+    access::{Access, AccessError, AccessSettings, Gatekeeper, Openness},
+    clock::Clock,
     config::{self, Anonymous, Settings, Unknown},
-    ingest::{Committer, IngestLimits},
+    ingest::{Committer, IngestLimits, Tap},
     mqtt::{
-        self, Client, InboundRate, ReasonCode, SessionObserver, SharedDispatch, topic::TopicLimits,
+        self, Broker, Client, Hooks, InboundRate, Publisher, ReasonCode, SessionObserver,
+        SharedDispatch, topic::TopicLimits,
     },
     registry::{PresenceSettings, Registry, RegistrySettings, UnknownDevices},
     routes::{InvalidRoute, MessageKind, PayloadForm, RouteTable, RouteTemplate},
-    store::{QuarantineLimits, StoreSettings},
-    telemetry::{DeviceKey, Timestamp},
+    store::{QuarantineLimits, Store, StoreSettings},
+    telemetry::Timestamp,
     tls::{TlsError, TlsServer},
 };
 
@@ -146,38 +148,112 @@ pub(super) fn listener(
     })
 }
 
-/// Whether `/api` is open without a key.
-pub(super) fn http_is_open(settings: &config::Http) -> bool {
+/// To whom `/api` is open without credentials.
+pub(super) fn openness(settings: &config::Http) -> Openness {
+    let is_local = settings.listen.iter().all(|address| address.ip().is_loopback());
     match settings.allow_anonymous {
-        Anonymous::Yes => true,
-        Anonymous::Loopback => settings.api_keys.is_empty(),
-        Anonymous::No => false,
+        Anonymous::Yes => Openness::Always,
+        Anonymous::Loopback if is_local => Openness::UntilSomebodyIsKnown,
+        Anonymous::Loopback | Anonymous::No => Openness::Never,
     }
 }
 
-/// # Errors
-/// Names the key whose device id is illegal.
-pub(super) fn api_keys(settings: &[config::ApiKey]) -> Result<Vec<ApiKey>, String> {
-    let read = |key: &config::ApiKey| {
-        let device = key.device.as_deref().map(DeviceKey::new).transpose();
-        let device = device
-            .map_err(|error| format!("http.api_keys, the device of {:?}: {error}", key.name))?;
-        let grant = device.map_or(Grant::Full, Grant::DeviceUploads);
-        Ok(ApiKey { name: key.name.clone(), key: key.key.clone(), grant })
-    };
-    settings.iter().map(read).collect()
+/// Who decides who comes in.
+pub(super) struct Doors {
+    pub(super) access: Arc<Access>,
+    pub(super) gatekeeper: Arc<Gatekeeper>,
+    pub(super) console_key: String,
+    registry: Arc<Registry>,
+}
+
+impl Doors {
+    pub(super) async fn build(
+        settings: &Settings,
+        store: &Store,
+        registry: &Arc<Registry>,
+        routes: &RouteTable,
+        clock: &Clock,
+    ) -> Result<Self, AccessError> {
+        let terms = AccessSettings {
+            access: &settings.access,
+            keys: &settings.http.api_keys,
+            openness: openness(&settings.http),
+            folder: &settings.data_dir,
+        };
+        let (access, console_key) = Access::load(store, clock, &terms, registry).await?;
+        let access = Arc::new(access);
+        let gatekeeper = Gatekeeper::new(
+            &settings.access,
+            access.clone(),
+            registry.clone(),
+            routes.clone(),
+            clock.clone(),
+        );
+        let gatekeeper = Arc::new(gatekeeper);
+        Ok(Self { access, gatekeeper, console_key, registry: registry.clone() })
+    }
+
+    /// The broker with everybody that it asks and tells.
+    pub(super) fn broker(
+        &self,
+        publisher: &Publisher,
+        tap: &Arc<Tap>,
+        committer: &Arc<Committer>,
+        clock: &Clock,
+    ) -> Arc<Broker> {
+        let made = Arc::new(OnceLock::new());
+        let observer = Observer {
+            access: self.access.clone(),
+            gatekeeper: self.gatekeeper.clone(),
+            broker: made.clone(),
+            registry: self.registry.clone(),
+            committer: committer.clone(),
+            clock: clock.clone(),
+        };
+        let hooks = Hooks {
+            authorizer: self.gatekeeper.clone(),
+            tap: tap.clone(),
+            observer: Arc::new(observer),
+            store: tap.clone(),
+        };
+        let broker = Broker::new(publisher, hooks);
+        let _ = made.set(Arc::downgrade(&broker));
+        broker
+    }
 }
 
 /// Carries the broker's news of sessions to presence and to ingest.
-pub(super) struct Observer {
-    pub(super) registry: Arc<Registry>,
-    pub(super) committer: Arc<Committer>,
-    pub(super) clock: crate::clock::Clock,
+struct Observer {
+    access: Arc<Access>,
+    gatekeeper: Arc<Gatekeeper>,
+    /// Set once the broker is made.
+    broker: Arc<OnceLock<Weak<Broker>>>,
+    registry: Arc<Registry>,
+    committer: Arc<Committer>,
+    clock: Clock,
+}
+
+impl Observer {
+    /// Who was let in may have been shut out before the connection was noted.
+    fn cut_if_refused(&self, client: &Client) {
+        if self.gatekeeper.still_admits(&client.identity) {
+            return;
+        }
+        if let Some(broker) = self.broker.get().and_then(Weak::upgrade) {
+            broker.disconnect(&client.client_id, ReasonCode::NOT_AUTHORIZED);
+        }
+    }
 }
 
 impl SessionObserver for Observer {
     fn connected(&self, client: &Arc<Client>, _session_present: bool) {
         self.registry.connection_opened(client.connection);
+        self.access.connections.opened(client);
+        if let Some(device) = self.gatekeeper.device_of(&client.identity) {
+            let now = Timestamp::from_micros(self.clock.unix_micros());
+            self.registry.connection_bound(client.connection, device.as_str(), now);
+        }
+        self.cut_if_refused(client);
         if client.clean_start || !client.session_is_persistent {
             self.committer.forget_deliveries(&client.client_id);
         }
@@ -192,6 +268,7 @@ impl SessionObserver for Observer {
     fn disconnected(&self, client: &Arc<Client>, reason: ReasonCode) {
         let now = Timestamp::from_micros(self.clock.unix_micros());
         self.registry.connection_closed(client.connection, now);
+        self.access.connections.closed(client);
         tracing::debug!(client_id = %client.client_id, reason = reason.label(), "disconnected");
     }
 }

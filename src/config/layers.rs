@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value, de::DeTable};
 
-use super::settings::{Anonymous, Settings, is_loopback};
+use super::settings::Settings;
 
 /// The shipped file: the defaults.
 pub const DEFAULTS: &str = include_str!("../../broker.toml");
@@ -167,14 +167,6 @@ impl Source<'_> {
 fn check(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
     let (mqtt, http) = (&settings.mqtt, &settings.http);
     check_mqtt(settings, source)?;
-    if http.allow_anonymous != Anonymous::Yes
-        && http.api_keys.is_empty()
-        && !is_loopback(&http.listen)
-    {
-        let what = "http.listen can be reached from other machines: set http.api_keys, or write \
-                    http.allow_anonymous = true if anybody may read and upload";
-        return Err(source.wrong("http.listen", what));
-    }
     if let Err(error) = jiff::tz::TimeZone::get(&settings.time.zone) {
         let what = format!("time.zone: {error}; use UTC or a name such as \"Asia/Shanghai\"");
         return Err(source.wrong("time.zone", what));
@@ -200,20 +192,11 @@ fn check(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
 
 fn check_mqtt(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
     let (mqtt, access) = (&settings.mqtt, &settings.access);
-    if mqtt.allow_anonymous != Anonymous::Yes
-        && access.users.is_empty()
-        && !is_loopback(&mqtt.listen)
-    {
-        let what = "mqtt.listen can be reached from other machines, and nobody has credentials: \
-                    add [[access.users]], or write mqtt.allow_anonymous = true if anybody may \
-                    connect";
-        return Err(source.wrong("mqtt.listen", what));
-    }
     if let Some((key, what)) = access.mistake() {
         return Err(source.wrong(&format!("access.{key}"), what));
     }
     for (at, listener) in mqtt.listeners.iter().enumerate() {
-        if let Some((key, what)) = listener.mistake(mqtt, access) {
+        if let Some((key, what)) = listener.mistake() {
             return Err(source.wrong(&format!("mqtt.listeners[{at}].{key}"), what));
         }
     }

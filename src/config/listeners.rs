@@ -11,7 +11,6 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    access::{Access, CertificateUser},
     quantity::Bytes,
     settings::{Anonymous, Mqtt, is_loopback},
 };
@@ -190,11 +189,10 @@ impl MqttListener {
     }
 
     /// The first mistake: the key it belongs to, relative to the listener, and what is wrong.
-    pub(super) fn mistake(&self, mqtt: &Mqtt, access: &Access) -> Option<(&'static str, String)> {
+    pub(super) fn mistake(&self) -> Option<(&'static str, String)> {
         self.misplaced_key()
             .or_else(|| self.incomplete_tls())
             .or_else(|| self.out_of_range())
-            .or_else(|| self.too_open(mqtt, access))
             .or_else(|| {
                 let error = TlsServer::load(self.tls_files()?).err()?;
                 Some((error.part.key(), error.to_string()))
@@ -257,22 +255,5 @@ impl MqttListener {
             return Some(("max_connections", "max_connections must be at least 1".to_owned()));
         }
         None
-    }
-
-    fn too_open(&self, mqtt: &Mqtt, access: &Access) -> Option<(&'static str, String)> {
-        let is_meant = self.allow_anonymous.unwrap_or(mqtt.allow_anonymous) == Anonymous::Yes;
-        let asks = matches!(self.client_certificates, Some(Asked::Optional | Asked::Required));
-        let knows_certificates = asks && access.certificate_user == CertificateUser::Cn;
-        if self.address.ip().is_loopback()
-            || is_meant
-            || knows_certificates
-            || !access.users.is_empty()
-        {
-            return None;
-        }
-        let what = "this listener can be reached from other machines, and nobody has \
-                    credentials: add [[access.users]], or write allow_anonymous = true if \
-                    anybody may connect";
-        Some(("address", what.to_owned()))
     }
 }

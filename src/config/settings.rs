@@ -41,6 +41,7 @@ section! {
         quarantine: Quarantine,
         alarms: Alarms,
         notifications: Notifications,
+        audit: Audit,
     }
 }
 
@@ -81,6 +82,8 @@ section! {
         listen: Vec<SocketAddr>,
         allow_anonymous: Anonymous,
         api_keys: Vec<ApiKey>,
+        open_docs: bool,
+        open_metrics: bool,
         max_body: Bytes,
         max_connections: usize,
         header_timeout: Period,
@@ -155,6 +158,10 @@ section! {
         /// In the form that the API takes.
         targets: Vec<serde_json::Value>,
     }
+}
+
+section! {
+    Audit { max_entries: u32, }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

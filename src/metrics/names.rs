@@ -55,9 +55,9 @@ metrics! {
     MQTT_RETAINED_BYTES = "brooklet_mqtt_retained_bytes", "Topics, properties and payloads of retained messages.", gauge;
     MQTT_QUEUED_MESSAGES = "brooklet_mqtt_queued_messages", "Messages that wait in stored sessions; counted once a minute.", gauge;
     MQTT_QUEUED_BYTES = "brooklet_mqtt_queued_bytes", "What all sessions' queues hold.", gauge;
-    ACCESS_FAILURES = "brooklet_access_failures_total", "MQTT logins with a wrong user name, password or certificate.", counter;
+    ACCESS_FAILURES = "brooklet_access_failures_total", "Logins over MQTT and HTTP with a wrong user name, password or certificate.", counter;
     ACCESS_BANS = "brooklet_access_bans_total", "Pairs of address and user name that were refused for a while from then on.", counter;
-    ACCESS_THROTTLED = "brooklet_access_throttled_total", "MQTT logins refused unchecked, by reason: failures before, or too many connects.", counter;
+    ACCESS_THROTTLED = "brooklet_access_throttled_total", "Logins over MQTT and HTTP refused unchecked, by reason: failures before, or too many connects.", counter;
     INGEST_MESSAGES = "brooklet_ingest_messages_total", "Messages on ingest topics, by route and outcome.", counter;
     INGEST_READINGS = "brooklet_ingest_readings_total", "Readings, by outcome and, for refused ones, reason.", counter;
     INGEST_REPAIRS = "brooklet_ingest_repairs_total", "Payloads with small damage that was mended, by kind.", counter;

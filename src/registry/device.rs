@@ -132,6 +132,11 @@ impl Device {
         self.state.lock().name.clone()
     }
 
+    /// Whether the gateway of that key speaks for it.
+    pub fn is_behind(&self, gateway: &str) -> bool {
+        self.state.lock().gateway.as_deref() == Some(gateway)
+    }
+
     /// Whether it is as asked for, where something is asked for.
     pub fn matches(
         &self,

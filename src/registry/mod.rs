@@ -194,6 +194,13 @@ impl Registry {
         self.presence.lock().opened(connection);
     }
 
+    /// The connection has proven to be the device's: it is online as long as that lasts.
+    pub fn connection_bound(&self, connection: u64, key: &str, at: Timestamp) {
+        if let Some(device) = self.get(key) {
+            self.presence.lock().seen(&device, Some(connection), at);
+        }
+    }
+
     pub fn connection_closed(&self, connection: u64, at: Timestamp) {
         self.presence.lock().closed(connection, at);
     }

@@ -29,6 +29,14 @@ impl StoreError {
         matches!(self, Self::Rejected(_))
     }
 
+    /// The same, saying what it is that exists.
+    pub(super) fn named(self, what: &'static str) -> Self {
+        match self {
+            Self::Exists(_) => Self::Exists(what),
+            other => other,
+        }
+    }
+
     /// A metric label.
     pub fn label(&self) -> &'static str {
         match self {

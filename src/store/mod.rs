@@ -5,6 +5,7 @@
 //! connection) take turns at a fair gate, so that neither waits in SQLite's busy handler. Readers
 //! have their own pool and see what is committed.
 
+mod access;
 mod alarm_changes;
 mod alarm_rows;
 mod alarm_rules;
@@ -37,6 +38,10 @@ use sea_orm::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 
+pub use access::{
+    ApiKeyEdit, ApiKeyRow, AuditFilter, AuditRow, CredentialRow, Digest, NewApiKey, NewAudit,
+    NewCredential, NewSession, NewUser, Proof, SessionRow, SessionUse, UserEdit, UserRow,
+};
 pub use alarm_rows::{
     AlarmEventRow, AlarmRow, AlarmRuleEdit, AlarmRuleRow, AlarmRuleVersionRow, BrokerRun,
     NewNotification, NotificationRow, NotificationState, NotificationTargetEdit,

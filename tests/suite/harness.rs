@@ -120,6 +120,18 @@ impl Brooklet {
         lines.find_map(|line| line.strip_prefix(series)?.trim().parse().ok()).unwrap_or_default()
     }
 
+    pub(crate) async fn until_metric(&self, series: &str, wanted: f64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let value = self.metric(series).await;
+            if value == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{series} is {value}, not {wanted}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// SIGHUP.
     pub(crate) fn hang_up(&self) {
         signal(self.pid(), rustix::process::Signal::HUP);

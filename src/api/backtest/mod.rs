@@ -21,6 +21,7 @@ use self::{lines::Lines, view::BacktestResult};
 use super::{
     Api, State, Tag,
     body::Body,
+    caller::{AlarmsWrite, Caller},
     problem::{Fault, FieldError, Problem},
     wire::Time,
 };
@@ -154,6 +155,7 @@ impl Backtests {
     )]
     async fn backtest(
         &self,
+        _caller: Caller<AlarmsWrite>,
         api: State<'_>,
         request: &Request,
         /// Whether the answer comes in lines while the backtest runs

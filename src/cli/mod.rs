@@ -1,5 +1,9 @@
 //! The command line: what was asked for, and mistakes told in one sentence.
 
+mod access;
+mod console;
+mod csv;
+
 use std::{
     io::{BufRead, IsTerminal, Read},
     path::PathBuf,
@@ -10,8 +14,10 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::access::{DeviceCommand, KeyCommand, UserCommand};
 use crate::{
-    access, api,
+    access::{FirstStart, hash_password},
+    api,
     app::{App, AppError, logging},
     clock::Clock,
     config::{self, Settings},
@@ -45,6 +51,21 @@ enum Command {
     Openapi,
     /// Bring the database's schema up to date, and exit
     Migrate,
+    /// Look after users; the running server hears of it at once
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Look after API keys; the running server hears of it at once
+    ApiKey {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Register devices and make their secrets; the running server hears of it at once
+    Device {
+        #[command(subcommand)]
+        command: DeviceCommand,
+    },
     /// Print the hash of a password, for access.users; it is asked for, or read from standard input
     HashPassword,
 }
@@ -79,7 +100,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
     let command = arguments.command.unwrap_or(Command::Serve);
     match command {
         Command::Openapi => return print(&api::document()),
-        Command::HashPassword => return hash_password(),
+        Command::HashPassword => return print_hash(),
         _ => {}
     }
     let settings = settings(arguments.config)?;
@@ -90,6 +111,9 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
             print(&toml::to_string(&settings.masked()).context("can't print the configuration")?)
         }
         Command::Migrate => migrate(&settings),
+        Command::User { command } => access::user(settings, command),
+        Command::ApiKey { command } => access::key(settings, command),
+        Command::Device { command } => access::device(settings, command),
         Command::Openapi | Command::HashPassword => Ok(()),
     }
 }
@@ -105,7 +129,13 @@ fn print(text: &str) -> anyhow::Result<()> {
     std::io::stdout().write_all(text.as_bytes()).context("can't write to standard output")
 }
 
-fn hash_password() -> anyhow::Result<()> {
+fn print_hash() -> anyhow::Result<()> {
+    let hash = hash_password(&read_password()?).context("can't hash the password")?;
+    print(&format!("{hash}\n"))
+}
+
+/// A password from the terminal, asked for twice, or all of standard input.
+fn read_password() -> anyhow::Result<Vec<u8>> {
     let password = if std::io::stdin().is_terminal() {
         let password = ask("Password: ")?;
         if ask("Again: ")? != password {
@@ -120,11 +150,9 @@ fn hash_password() -> anyhow::Result<()> {
     };
     match password.len() as u64 {
         0 => bail!("the password is empty"),
-        1..=PASSWORD_BYTES_MAX => {}
+        1..=PASSWORD_BYTES_MAX => Ok(password),
         _ => bail!("a password in MQTT has at most {PASSWORD_BYTES_MAX} bytes"),
     }
-    let hash = access::hash_password(&password).context("can't hash the password")?;
-    print(&format!("{hash}\n"))
 }
 
 /// Reads a line from the terminal without showing it.
@@ -186,6 +214,9 @@ async fn serve_until_signal(settings: Settings) -> anyhow::Result<()> {
     let database = settings.database_path().map_err(AppError::Settings)?;
     let app = App::build(settings, Clock::system()).await?;
     let devices = app.device_count();
+    if let Some(made) = app.first_start().await? {
+        show_first_start(&made)?;
+    }
     let running = app.start().context("can't start")?;
     for (transport, address) in &running.addresses().mqtt {
         tracing::info!(protocol = "mqtt", transport = transport.label(), %address, "listening");
@@ -209,6 +240,31 @@ async fn serve_until_signal(settings: Settings) -> anyhow::Result<()> {
         _ = interrupt.recv() => std::process::exit(1),
     }
     Ok(())
+}
+
+/// What was generated is for eyes, not for a log: elsewhere than on a terminal only its place is told.
+fn show_first_start(made: &FirstStart) -> anyhow::Result<()> {
+    let (password_file, key_file) = (made.password_file.display(), made.key_file.display());
+    tracing::info!(
+        user = made.user,
+        %password_file,
+        %key_file,
+        "the first user and the first API key were made; change the password, and the files go"
+    );
+    if !std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    print(&format!(
+        "\nFirst start. This is shown once, and kept in {password_file} and {key_file}\n\
+         until the password is changed:\n\n\
+         \x20   user      {}\n\
+         \x20   password  {}\n\
+         \x20   API key   {}\n\n\
+         To paste:\n\n\
+         \x20   export API_KEY={}\n\
+         \x20   brooklet user passwd {}\n\n",
+        made.user, made.password, made.key, made.key, made.user
+    ))
 }
 
 /// Every connection is an open file: the soft limit is raised to what the system allows.

@@ -1,0 +1,190 @@
+//! Speaks to the server of this data directory: the one that runs, or else one that is started for the
+//! moment, on free ports of this machine and open to nobody.
+//!
+//! Either way a change goes over the HTTP surface, with the key that the server has left in its data
+//! directory: checked, noted in the audit log and in force at once, like anybody else's.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::{
+    access::CONSOLE_FILE,
+    app::{App, Running},
+    clock::Clock,
+    config::{Anonymous, Settings},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// A server that can be spoken to.
+pub(super) struct Console {
+    address: SocketAddr,
+    key: String,
+    /// Started for this command alone.
+    own: Option<(tokio::runtime::Runtime, Running)>,
+}
+
+impl Console {
+    /// # Errors
+    /// When no server answers and none can be started.
+    pub(super) fn open(settings: Settings) -> anyhow::Result<Self> {
+        if let Some(console) = Self::running(&settings.data_dir) {
+            return Ok(console);
+        }
+        let folder = settings.data_dir.clone();
+        let runtime = super::runtime()?;
+        let running = runtime.block_on(start(settings))?;
+        let (address, key) = read(&folder).context("the server can't be spoken to")?;
+        Ok(Self { address, key, own: Some((runtime, running)) })
+    }
+
+    fn running(folder: &Path) -> Option<Self> {
+        let (address, key) = read(folder)?;
+        let console = Self { address, key, own: None };
+        // A server that was killed leaves its file behind.
+        let answer = console.send("GET", "/api/auth/me", None).ok()?;
+        (answer.status == 200 && answer.body.get("kind")? == "console").then_some(console)
+    }
+
+    /// Asks for something that must succeed.
+    ///
+    /// # Errors
+    /// What the server says is wrong.
+    pub(super) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        let answer = self.send(method, path, body)?;
+        if (200..300).contains(&answer.status) {
+            return Ok(answer.body);
+        }
+        let text = |name: &str| answer.body.get(name).and_then(Value::as_str);
+        match text("detail").or_else(|| text("title")) {
+            Some(detail) => bail!("{detail}"),
+            None => bail!("the server answered {}", answer.status),
+        }
+    }
+
+    /// All entries of a list, whatever its pages.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        let (mut items, mut next) = (Vec::new(), String::new());
+        loop {
+            let page = self.ask("GET", &format!("{path}?limit=1000{next}"), None)?;
+            items
+                .extend(page.get("items").and_then(Value::as_array).into_iter().flatten().cloned());
+            match page.get("next_cursor").and_then(Value::as_str) {
+                Some(cursor) => next = format!("&cursor={}", escaped(cursor)),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Answer> {
+        let unreachable = || format!("can't speak to the server at {}", self.address);
+        let mut stream =
+            TcpStream::connect_timeout(&self.address, PATIENCE).with_context(unreachable)?;
+        stream.set_read_timeout(Some(PATIENCE)).with_context(unreachable)?;
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.address,
+            self.key,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).with_context(unreachable)?;
+        let mut text = Vec::new();
+        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut text).with_context(unreachable)?;
+        Answer::parse(&text).with_context(|| format!("no HTTP server is at {}", self.address))
+    }
+
+    /// # Errors
+    /// None; a server of its own is stopped.
+    pub(super) fn close(mut self) {
+        if let Some((runtime, running)) = self.own.take() {
+            runtime.block_on(running.stop());
+            runtime.shutdown_background();
+        }
+    }
+}
+
+struct Answer {
+    status: u16,
+    /// Null where it is no JSON.
+    body: Value,
+}
+
+impl Answer {
+    /// Of a connection that was closed after it, with a length and no chunks, as the server sends it.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let end = text.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let (head, body) = text.split_at_checked(end + 4)?;
+        let head = std::str::from_utf8(head).ok()?;
+        let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+        Some(Self { status, body: serde_json::from_slice(body).unwrap_or_default() })
+    }
+}
+
+fn read(folder: &Path) -> Option<(SocketAddr, String)> {
+    let text = fs::read_to_string(folder.join(CONSOLE_FILE)).ok()?;
+    let mut lines = text.lines();
+    Some((lines.next()?.parse().ok()?, lines.next()?.to_owned()))
+}
+
+async fn start(mut settings: Settings) -> anyhow::Result<Running> {
+    let anywhere = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+    settings.mqtt.listen.clone_from(&anywhere);
+    settings.mqtt.listeners.clear();
+    settings.mqtt.allow_anonymous = Anonymous::No;
+    settings.http.listen = anywhere;
+    settings.http.allow_anonymous = Anonymous::No;
+    settings.log.http_access = false;
+    App::build(settings, Clock::system()).await?.start().context("can't start")
+}
+
+/// A text as one segment of a path, or as a value of a query.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"._-~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read() {
+        let answer = Answer::parse(b"HTTP/1.1 422 Unprocessable\r\na: b\r\n\r\n{\"x\":1}").unwrap();
+        assert_eq!((answer.status, &answer.body["x"]), (422, &Value::from(1)));
+        assert!(Answer::parse(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap().body.is_null());
+        for no_answer in [&b"SSH-2.0\r\n\r\n"[..], b"HTTP/1.1 200 OK\r\n", b""] {
+            assert!(Answer::parse(no_answer).is_none());
+        }
+    }
+
+    #[test]
+    fn odd_texts_stay_one_segment() {
+        assert_eq!(escaped("a/b?c=%d e:ü"), "a%2Fb%3Fc%3D%25d%20e%3A%C3%BC");
+    }
+}
