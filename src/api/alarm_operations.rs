@@ -18,8 +18,11 @@ use super::{
     wire::{self, Time},
 };
 use crate::{
-    alarm::engine::{Action, Order, OrderError},
-    store::{AlarmQuery, AlarmRow},
+    alarm::{
+        engine::{Action, Operated, Order, OrderError},
+        lifecycle::CommandError,
+    },
+    store::AlarmQuery,
     telemetry::Timestamp,
 };
 
@@ -160,8 +163,8 @@ impl AlarmOperations {
 
     /// Shelve an alarm
     ///
-    /// Nothing is told of it until then; what happens is kept. If it is active and not acknowledged
-    /// then, it is told.
+    /// Nothing is told of it until then, except that it is over: an acknowledged alarm that clears is
+    /// told. What happens is kept. If it is active and not acknowledged then, it is told.
     #[oai(
         path = "/api/alarms/:id/shelve",
         method = "post",
@@ -220,7 +223,8 @@ impl AlarmOperations {
 
     /// Take an alarm out of service
     ///
-    /// Nothing is told of it until it is in service again; what happens is kept.
+    /// Nothing is told of it until it is in service again, except that it is over: an acknowledged alarm
+    /// that clears is told. What happens is kept.
     #[oai(
         path = "/api/alarms/:id/out-of-service",
         method = "post",
@@ -256,7 +260,8 @@ impl AlarmOperations {
 
     /// Acknowledge many alarms
     ///
-    /// By their ids or by a filter, at most 1,000 at a time; the answer says what became of each.
+    /// By their ids or by a filter, at most 1,000 in one request and in one transaction; the answer
+    /// says what became of each.
     #[oai(
         path = "/api/alarms/acknowledge",
         method = "post",
@@ -295,32 +300,21 @@ async fn order(
     note: Option<String>,
 ) -> Result<AlarmView, Fault> {
     find(api, id).await?;
-    let answer = send(api, caller, id, action, note);
+    let (reply, answer) = oneshot::channel();
+    let actor = caller.author();
+    api.committer.order(Order::Operate { alarm: id, action, actor, note, reply });
     carried_out(answer.await).map(AlarmView::from)
 }
 
-type Reply = Result<Result<AlarmRow, OrderError>, oneshot::error::RecvError>;
+type Reply<T> = Result<Result<T, OrderError>, oneshot::error::RecvError>;
 
-/// Hands the engine an order; it answers once that is stored or refused.
-fn send(
-    api: &Api,
-    caller: &Caller<AlarmsWrite>,
-    alarm: i64,
-    action: Action,
-    note: Option<String>,
-) -> impl Future<Output = Reply> + use<> {
-    let (reply, answer) = oneshot::channel();
-    let actor = caller.author();
-    api.committer.order(Order::Operate { alarm, action, actor, note, reply });
-    answer
-}
-
-fn carried_out(reply: Reply) -> Result<AlarmRow, Fault> {
+/// The engine answers once an order is stored or refused.
+fn carried_out<T>(reply: Reply<T>) -> Result<T, Fault> {
     match reply {
-        Ok(Ok(row)) => Ok(row),
+        Ok(Ok(done)) => Ok(done),
         Ok(Err(OrderError::Store(error))) => Err(error.into()),
         Ok(Err(refused)) => Err(Fault::conflict(refused.to_string())),
-        // The process ends.
+        // There is no room for it, or the process ends.
         Err(_) => Err(Fault::unavailable()),
     }
 }
@@ -355,19 +349,29 @@ async fn acknowledge_all(
         _ => return Err(Fault::invalid("", "give `ids` or `filter`")),
     };
     let ids: BTreeSet<i64> = ids.into_iter().collect();
-    let send = |id| (id, send(api, caller, id, Action::Acknowledge, note.clone()));
-    let under_way: Vec<_> = ids.into_iter().map(send).collect();
-    let mut results = Vec::with_capacity(under_way.len());
-    for (id, answer) in under_way {
-        let detail = match carried_out(answer.await) {
-            Ok(_) => None,
-            Err(fault) if api.store.alarm(id).await?.is_some() => Some(fault.detail),
-            Err(_) => Some("there is no such alarm".to_owned()),
+    let (reply, answer) = oneshot::channel();
+    let (action, actor) = (Action::Acknowledge, caller.author());
+    let alarms = ids.into_iter().collect();
+    api.committer.order(Order::OperateAll { alarms, action, actor, note, reply });
+    let each = carried_out(answer.await)?;
+    let acknowledged = each.iter().filter(|(_, done)| done.is_ok()).count() as u64;
+    Ok(BulkAcknowledged { acknowledged, has_more, results: results(api, each).await? })
+}
+
+/// What the engine no longer knows is closed, or was never there.
+async fn results(api: &Api, each: Vec<Operated>) -> Result<Vec<BulkResult>, Fault> {
+    let unknown = each.iter().filter(|(_, done)| *done == Err(CommandError::Closed));
+    let unknown: Vec<i64> = unknown.map(|(id, _)| *id).collect();
+    let closed = api.store.known_alarms(&unknown).await?;
+    let result = |(id, done): Operated| {
+        let detail = match done {
+            Ok(()) => None,
+            Err(CommandError::Closed) if !closed.contains(&id) => Some(CommandError::NoAlarm),
+            Err(why) => Some(why),
         };
-        results.push(BulkResult { id, ok: detail.is_none(), detail });
-    }
-    let acknowledged = results.iter().filter(|result| result.ok).count() as u64;
-    Ok(BulkAcknowledged { acknowledged, has_more, results })
+        BulkResult { id, ok: detail.is_none(), detail: detail.map(|why| why.to_string()) }
+    };
+    Ok(each.into_iter().map(result).collect())
 }
 
 async fn matching(api: &Api, filter: AlarmFilter) -> Result<(Vec<i64>, bool), Fault> {

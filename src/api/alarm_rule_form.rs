@@ -34,7 +34,8 @@ pub(super) struct AlarmRule {
     on_delay: Option<String>,
     /// How long it must be gone before it clears; `0s` if left out
     off_delay: Option<String>,
-    /// The shortest time between two notifications about one originator; `60s` if left out
+    /// The shortest time between two notifications about one originator; `60s` if left out. Its end, and
+    /// an escalation to a severity that was not told within that time, do not wait
     cooldown: Option<String>,
     /// Told again so often while active and not acknowledged; 10s or more
     #[oai(nullable)]

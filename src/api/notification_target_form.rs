@@ -7,7 +7,7 @@ use poem_openapi::{Enum, Object, Union};
 use super::alarm_rule_form::Severity;
 
 /// Where notifications go. Durations are texts such as `5s` or `1m`. Secrets are shown as `***`; an edit
-/// that says `***` keeps what was stored.
+/// that says `***` keeps what was stored, unless it sends it to another place.
 #[derive(Debug, Clone, Object)]
 pub(super) struct NotificationTarget {
     /// 1 to 100 characters, one of a kind

@@ -1,7 +1,8 @@
 //! Notification targets: look, make, edit, delete, try.
 //!
 //! Targets of the configuration are shown and not edited here. A secret leaves the process by its
-//! channel only: answers show `***`, and an edit that says `***` keeps what was stored.
+//! channel only: answers show `***`, and an edit that says `***` keeps what was stored, unless it sends
+//! it to another place.
 
 use std::{sync::Arc, time::Duration};
 
@@ -128,7 +129,8 @@ impl NotificationTargets {
     /// Replace a notification target
     ///
     /// With `If-Match`, only if nobody has changed it since it was read. A target that rules name keeps
-    /// its name; what waits for a name that is gone is cancelled.
+    /// its name; what waits for a name that is gone is cancelled. `***` keeps a secret, but not where the
+    /// channel's `url`, or its `host`, `port` or `security`, or its `ca` changes: it is given again then.
     #[oai(
         path = "/api/notification-targets/:id",
         method = "put",
@@ -218,7 +220,7 @@ async fn create(api: &Api, target: Value) -> Result<NotificationTargetView, Faul
         )));
     }
     let row = api.store.create_notification_target(&to_edit(&target), api.now()).await?;
-    api.notifier.reload(&api.store, api.now()).await?;
+    api.notifier.follow_edit(&api.store, api.now()).await;
     Ok(row.into())
 }
 
@@ -231,7 +233,7 @@ async fn update(
     let mut target: Target = body::fit(target, "")?;
     let before = editable(api, id, if_match).await?;
     if let Ok(earlier) = serde_json::from_str::<Target>(&before.body) {
-        target.keep_secrets(&earlier);
+        target.keep_secrets(&earlier)?;
     }
     target.check()?;
     if target.name != before.name {
@@ -239,7 +241,7 @@ async fn update(
     }
     let edit = to_edit(&target);
     let row = api.store.update_notification_target(id, before.version, &edit, api.now()).await?;
-    api.notifier.reload(&api.store, api.now()).await?;
+    api.notifier.follow_edit(&api.store, api.now()).await;
     Ok(row.into())
 }
 
@@ -247,7 +249,7 @@ async fn delete(api: &Api, id: i64, if_match: Option<&str>) -> Result<(), Fault>
     let before = editable(api, id, if_match).await?;
     refuse_if_named(api, &before.name).await?;
     api.store.delete_notification_target(id, before.version).await?;
-    api.notifier.reload(&api.store, api.now()).await?;
+    api.notifier.follow_edit(&api.store, api.now()).await;
     Ok(())
 }
 
@@ -311,7 +313,7 @@ fn no_answer(patience: Duration) -> String {
 
 impl From<InvalidTarget> for Fault {
     fn from(invalid: InvalidTarget) -> Self {
-        Self::invalid(invalid.pointer, invalid.detail)
+        Self::invalid(&invalid.pointer, invalid.detail)
     }
 }
 

@@ -201,7 +201,7 @@ async fn create(
         return Err(Fault::conflict(format!("there are {SILENCES_MAX} silences; end some first")));
     }
     let row = api.store.create_silence(&edit, now).await?;
-    api.notifier.reload(&api.store, now).await?;
+    api.notifier.follow_edit(&api.store, now).await;
     Ok(view(api, row))
 }
 
@@ -210,7 +210,7 @@ async fn update(api: &Api, id: i64, form: SilenceForm) -> Result<SilenceView, Fa
     let author = Silence::from_row(&before).ok().and_then(|silence| silence.author);
     let edit = read(form, before.starts_at, author)?;
     api.store.update_silence(id, &edit).await?;
-    api.notifier.reload(&api.store, api.now()).await?;
+    api.notifier.follow_edit(&api.store, api.now()).await;
     let SilenceEdit { body, starts_at, ends_at } = edit;
     Ok(view(api, SilenceRow { body, starts_at, ends_at, ..before }))
 }
@@ -219,7 +219,7 @@ async fn delete(api: &Api, id: i64) -> Result<(), Fault> {
     if !api.store.delete_silence(id).await? {
         return Err(Fault::not_found("silence"));
     }
-    api.notifier.reload(&api.store, api.now()).await?;
+    api.notifier.follow_edit(&api.store, api.now()).await;
     Ok(())
 }
 
@@ -235,7 +235,7 @@ fn read(form: SilenceForm, start: Timestamp, author: Option<String>) -> Result<S
     let given = form.author.map(|name| checked_text("/author", name)).transpose()?;
     let author = given.or(author);
     let silence = Silence { id: 0, matcher, comment, author, starts_at, ends_at };
-    silence.check().map_err(|invalid| match invalid.pointer {
+    silence.check().map_err(|invalid| match invalid.pointer.as_ref() {
         "/matcher" => Fault::invalid("/match", invalid.detail),
         pointer => Fault::invalid(pointer, invalid.detail),
     })?;

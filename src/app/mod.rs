@@ -4,6 +4,7 @@
 //! The order of the stop: nothing new is accepted; connections acknowledge what they have received
 //! and say goodbye; the committer stores what is queued; requests are answered; the store closes.
 
+mod alarm_upkeep;
 mod alarms;
 pub mod logging;
 mod maintenance;
@@ -14,7 +15,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, time::Instant};
 
-use self::{maintenance::Maintenance, tasks::Tasks, wiring::Doors};
+use self::{alarm_upkeep::AlarmUpkeep, maintenance::Maintenance, tasks::Tasks, wiring::Doors};
 use crate::{
     access::{Access, AccessError, ConsoleFile, FirstStart},
     alarm::notify::{Notifier, Retry, Worker},
@@ -151,9 +152,10 @@ impl App {
         let http = http_sockets(&settings.http).await?;
         let (store, clock) = (rooms.store.clone(), rooms.clock.clone());
         let channels = alarms::channels(&settings, &rooms.publisher, &clock);
-        let (outbox, retry) = (Arc::new(store.clone()), Retry::default());
+        let outbox = Arc::new(store.clone());
+        let pace = (Retry::default(), wiring::keeping(&settings.notifications));
         let notifications =
-            Worker::new(outbox, channels.clone(), notifier.clone(), retry, clock.clone());
+            Worker::new(outbox, channels.clone(), notifier.clone(), pace, clock.clone());
         let api = Api {
             store: store.clone(),
             registry: rooms.registry.clone(),
@@ -214,6 +216,13 @@ impl App {
         addresses.http = acceptor.addresses().to_vec();
         let console = open_console(&self.access, &addresses.http, &self.console_key);
         let stop = tasks.stop_token();
+        let upkeep = AlarmUpkeep {
+            store: self.store.clone(),
+            notifier: self.api.notifier.clone(),
+            clock: self.api.clock.clone(),
+            retention: self.settings.alarms.retention.0,
+        };
+        upkeep.start(&mut tasks);
         tasks.spawn("http server", api::serve(self.api, acceptor, stop));
         tasks.spawn("notifications", self.notifications.run(tasks.stop_token()));
         let (log, mqtt) = (&self.settings.log, &self.settings.mqtt);

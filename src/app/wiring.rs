@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use crate::{
     access::{Access, AccessError, AccessSettings, Gatekeeper, Openness},
+    alarm::notify::Keeping,
     clock::Clock,
     config::{self, Anonymous, Settings, Unknown},
     ingest::{Committer, IngestLimits, Tap},
@@ -81,6 +82,10 @@ pub(super) fn ingest_limits(settings: &Settings) -> IngestLimits {
         held_messages_max: i64::from(devices.max_held_messages),
         held_bytes_max: devices.max_held_bytes.as_i64(),
     }
+}
+
+pub(super) fn keeping(settings: &config::Notifications) -> Keeping {
+    Keeping { age: settings.retention.0, rows: settings.max_kept }
 }
 
 pub(super) fn store_settings(settings: &Settings) -> Result<StoreSettings, String> {

@@ -149,12 +149,17 @@ section! {
 
 section! {
     /// Rules have the form that the API takes; what is wrong with one is told at start.
-    Alarms { rules: Vec<serde_json::Value>, }
+    Alarms {
+        rules: Vec<serde_json::Value>,
+        retention: Period,
+    }
 }
 
 section! {
     Notifications {
         public_url: String,
+        retention: Period,
+        max_kept: usize,
         /// In the form that the API takes.
         targets: Vec<serde_json::Value>,
     }

@@ -16,7 +16,7 @@ use super::{
     verdict::Verdict,
 };
 use crate::{
-    alarm::engine::{Engine, Judged, Message, Order, OrderError, Timer},
+    alarm::engine::{CarriedOut, Engine, Judged, Message, Order, OrderError, Timer},
     metrics::names,
     store::{StoreError, Transaction},
     telemetry::{Approval, Timestamp},
@@ -167,32 +167,22 @@ impl Work {
         }
         for order in orders {
             // Who gave up was told that it was not done.
-            if matches!(&order, Order::Operate { reply, .. } if reply.is_closed()) {
+            if order.is_given_up() {
                 continue;
             }
             let mut pause = RETRY_FIRST;
             loop {
                 match self.try_execute(&order) {
-                    Ok(alarm) => {
-                        if let Order::Operate { reply, .. } = order
-                            && let Some(alarm) = alarm
-                        {
-                            // Nobody waits any more: the request was given up.
-                            let _ = reply.send(Ok(alarm));
-                        }
-                        break;
-                    }
-                    Err(error) => match order {
-                        Order::Operate { reply, .. } => {
-                            let _ = reply.send(Err(error));
-                            break;
-                        }
-                        _ if self.is_hopeless(&error) => {
+                    Err(error) if !order.is_of_operator() => {
+                        if self.is_hopeless(&error) {
                             tracing::error!(%error, "an order of the alarm engine is dropped");
                             break;
                         }
-                        _ => {}
-                    },
+                    }
+                    result => {
+                        order.answer(result);
+                        break;
+                    }
                 }
                 thread::park_timeout(pause);
                 pause = (pause * 2).min(RETRY_LAST);
@@ -233,7 +223,7 @@ impl Work {
         }
     }
 
-    fn try_execute(&mut self, order: &Order) -> Result<Option<crate::store::AlarmRow>, OrderError> {
+    fn try_execute(&mut self, order: &Order) -> Result<CarriedOut, OrderError> {
         let (now, engine, writer) = (self.now(), &self.alarms.engine, &mut self.writer);
         // A refusal rolls back as an error of the store does; which it was is kept beside.
         let mut refusal = None;
@@ -254,7 +244,7 @@ impl Work {
             (Ok(executed), _) => {
                 self.alarms.engine.adopt(executed.judged);
                 self.note_recovery();
-                Ok(executed.alarm)
+                Ok(executed.carried_out)
             }
             (Err(_), Some(refusal)) => Err(refusal),
             (Err(error), None) => {

@@ -127,7 +127,7 @@ impl Committer {
     /// what follows an edit is taken all the same, and bounded by the edits that the store has taken.
     pub fn order(&self, order: Order) {
         let is_presence = matches!(order, Order::Presence { .. });
-        let may_wait = is_presence || matches!(order, Order::Operate { .. });
+        let may_wait = is_presence || order.is_of_operator();
         let task = Task::Order(Box::new(order));
         let weight = task.weight();
         if may_wait {

@@ -11,6 +11,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+/// Items in front that [`Queue::find_in_front`] looks at, under the lock: what it finds is a hint.
 const LOOK_AHEAD: usize = 64;
 
 #[derive(Debug)]

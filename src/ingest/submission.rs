@@ -15,8 +15,6 @@ use crate::{
     telemetry::{DeviceKey, DeviceKind, Timestamp},
 };
 
-const ORDER_WEIGHT: usize = 1_024;
-
 /// What the committer is handed, in order.
 pub(super) enum Task {
     Message(Box<Submission>),
@@ -32,7 +30,7 @@ impl Task {
         match self {
             Self::Message(submission) => submission.weight(),
             Self::Broker(entry) => entry.weight(),
-            Self::Order(_) => ORDER_WEIGHT,
+            Self::Order(order) => order.weight(),
         }
     }
 

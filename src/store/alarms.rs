@@ -1,7 +1,7 @@
 //! Alarms and what happened to them, read back: at start by the engine, by pages for people.
 //! Written by [`super::Transaction::save_alarm`]; here they only go, with their device.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DatabaseBackend, DatabaseTransaction, EntityTrait,
@@ -111,6 +111,22 @@ impl Store {
     /// As above.
     pub async fn alarm(&self, id: i64) -> Result<Option<AlarmRow>, StoreError> {
         Ok(alarm::Entity::find_by_id(id).one(&self.readers).await?.map(alarm))
+    }
+
+    /// Those of these that there are.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn known_alarms(&self, ids: &[i64]) -> Result<HashSet<i64>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let known = alarm::Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::Id.is_in(ids.iter().copied()))
+            .into_tuple();
+        Ok(known.all(&self.readers).await?.into_iter().collect())
     }
 
     /// What happened to an alarm, in its order; `after` is the last event of the page before.

@@ -7,6 +7,7 @@
 
 mod access;
 mod alarm_changes;
+mod alarm_retention;
 mod alarm_rows;
 mod alarm_rules;
 mod alarm_summary;

@@ -63,7 +63,11 @@ pub(super) const WAITING: &str = "SELECT \
 pub(super) const COUNTS: &str =
     "SELECT channel, state, count(*) AS count FROM notification GROUP BY channel, state";
 pub(super) const TRIM: &str = "DELETE FROM notification WHERE id IN (SELECT id FROM notification \
-    WHERE state IN ('sent', 'cancelled') AND created_at < ? LIMIT ?)";
+    WHERE state IN ('sent', 'cancelled', 'dead') AND created_at < ? LIMIT ?)";
+pub(super) const TRIM_MORE: &str = "DELETE FROM notification WHERE id IN (SELECT id FROM \
+    notification WHERE state IN ('sent', 'cancelled', 'dead') AND id <= ? LIMIT ?)";
+/// The newest of those that are not among the newest so many.
+pub(super) const BEYOND: &str = "SELECT id FROM notification ORDER BY id DESC LIMIT 1 OFFSET ?";
 
 impl Store {
     /// The first `limit` of a target's notifications that wait and are due at `now`. One of an alarm
@@ -270,21 +274,30 @@ impl Store {
         Ok(rows.into_iter().map(row).collect())
     }
 
-    /// Deletes notifications that were sent or cancelled and were made before `before`, at most
-    /// `limit` in one go; returns how many.
+    /// Deletes notifications that were sent, cancelled or given up and were made before `before` or are
+    /// not among the newest `keep`, at most `limit` of each in one go; returns how many.
     ///
     /// # Errors
     /// As above.
     pub async fn trim_notifications(
         &self,
         before: Timestamp,
+        keep: u64,
         limit: u64,
     ) -> Result<u64, StoreError> {
-        let write = self.begin().await?;
-        let values = [before.as_micros().into(), limit.into()];
-        let statement = Statement::from_sql_and_values(DatabaseBackend::Sqlite, TRIM, values);
-        let deleted = write.transaction.execute_raw(statement).await?.rows_affected();
-        write.commit().await?;
+        let raw = |sql: &str, values: Vec<sea_orm::Value>| {
+            Statement::from_sql_and_values(DatabaseBackend::Sqlite, sql, values)
+        };
+        let beyond = self.readers.query_one_raw(raw(BEYOND, vec![keep.into()])).await?;
+        let beyond = beyond.map(|row| row.try_get::<i64>("", "id")).transpose()?;
+        let old = raw(TRIM, vec![before.as_micros().into(), limit.into()]);
+        let more = beyond.map(|last| raw(TRIM_MORE, vec![last.into(), limit.into()]));
+        let mut deleted = 0;
+        for statement in std::iter::once(old).chain(more) {
+            let write = self.begin().await?;
+            deleted += write.transaction.execute_raw(statement).await?.rows_affected();
+            write.commit().await?;
+        }
         Ok(deleted)
     }
 }

@@ -393,3 +393,52 @@ async fn what_the_configuration_says_is_shown_and_not_edited() {
     say(&mut device, "d", 6.0).await;
     assert_eq!(items(&brooklet.get("/api/alarms").await)[0]["rule"]["name"], "Fixed");
 }
+
+/// One order and one transaction, however many: a short queue takes it.
+#[tokio::test]
+async fn a_bulk_is_acknowledged_at_one_time() {
+    let mut brooklet = Brooklet::with(&[("INGEST__MAX_QUEUED_MESSAGES", "4")]).await;
+    brooklet.may_log_errors();
+    make(&brooklet, "/api/alarm-rules", hot()).await;
+    let mut device = brooklet.connect("c").await;
+    for n in 0..40 {
+        say(&mut device, &format!("d{n}"), 35.0).await;
+    }
+    let page = brooklet.get("/api/alarms?limit=100").await;
+    let ids: Vec<_> = items(&page).iter().map(|alarm| alarm["id"].as_i64().unwrap()).collect();
+    assert_eq!(order(&brooklet, &format!("/api/alarms/{}/ack", ids[5])).await.status, 200);
+    let database = rusqlite::Connection::open(brooklet.database()).unwrap();
+    let path = "/api/alarms/acknowledge";
+    let fault = "CREATE TRIGGER poison BEFORE UPDATE ON alarm BEGIN SELECT RAISE(ABORT, 'no'); END";
+    database.execute_batch(fault).unwrap();
+    let failed = post(&brooklet, path, json!({"filter": {}})).await;
+    assert!(failed.status.is_server_error(), "{}", failed.text);
+    assert_eq!(items(&brooklet.get("/api/alarms?acknowledged=true").await).len(), 1);
+    database.execute_batch("DROP TRIGGER poison").unwrap();
+
+    let bulk = post(&brooklet, path, json!({"ids": ids})).await.body;
+    assert_eq!(bulk["acknowledged"], 39, "{bulk}");
+    let results = bulk["results"].as_array().unwrap();
+    let refused: Vec<_> = results.iter().filter(|result| result["ok"] == false).collect();
+    assert_eq!((refused.len(), &refused[0]["id"]), (1, &json!(ids[5])));
+    assert_eq!(refused[0]["detail"], "the alarm is acknowledged already");
+    assert_eq!(items(&brooklet.get("/api/alarms?acknowledged=true&limit=100").await).len(), 40);
+}
+
+#[tokio::test]
+async fn alarms_that_are_long_over_go_but_for_the_newest() {
+    let brooklet = Brooklet::with(&[("ALARMS__RETENTION", "1d")]).await;
+    make(&brooklet, "/api/alarm-rules", hot()).await;
+    let mut device = brooklet.connect("d").await;
+    for value in [35.0, 20.0, 35.0, 20.0] {
+        say(&mut device, "d", value).await;
+        post(&brooklet, "/api/alarms/acknowledge", json!({"filter": {}})).await;
+    }
+    assert_eq!(items(&brooklet.get("/api/alarms?closed=true").await).len(), 2);
+    let database = rusqlite::Connection::open(brooklet.database()).unwrap();
+    database.execute_batch("UPDATE alarm SET changed_at = 0").unwrap();
+    let brooklet = brooklet.restart().await;
+    let page = brooklet.eventually("/api/alarms", |page| items(page).len() < 2).await;
+    assert_eq!(items(&page)[0]["id"], 2);
+    assert_eq!(brooklet.request(Method::GET, "/api/alarms/1", None).await.status, 404);
+}

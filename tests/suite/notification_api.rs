@@ -66,12 +66,29 @@ async fn secrets_of_a_target_are_kept_and_never_shown() {
 }
 
 #[tokio::test]
+async fn a_secret_does_not_follow_a_target_to_another_server() {
+    let brooklet = Brooklet::start().await;
+    let made = post(&brooklet, TARGETS, webhook()).await;
+    let path = format!("{TARGETS}/{}", made.body["id"]);
+    let mut edit = made.body["target"].clone();
+    edit["channel"]["url"] = json!("http://127.0.0.1:2/hook");
+    let moved = brooklet.request(Method::PUT, &path, Some(edit.clone())).await;
+    assert_eq!(pointer(&moved), "/channel/bearer");
+    edit["channel"]["bearer"] = json!("another");
+    let moved = brooklet.request(Method::PUT, &path, Some(edit.clone())).await;
+    assert_eq!(pointer(&moved), "/channel/headers/X-Key");
+    edit["channel"]["headers"] = json!({});
+    let moved = brooklet.request(Method::PUT, &path, Some(edit)).await;
+    assert_eq!((moved.status.as_u16(), &moved.body["version"]), (200, &json!(2)));
+}
+
+#[tokio::test]
 async fn mistakes_of_a_target_are_told_with_their_places() {
     let brooklet = Brooklet::start().await;
     for (place, value, expected) in [
         ("/name", json!(""), "/name"),
         ("/channel/url", json!("ftp://x"), "/channel/url"),
-        ("/channel/bearer", json!("***"), "/channel"),
+        ("/channel/bearer", json!("***"), "/channel/bearer"),
         ("/match/min_severity", json!("bad"), "/match/min_severity"),
         ("/match/nothing", json!(1), "/match/nothing"),
         ("/rate_per_minute", json!(0), "/rate_per_minute"),
@@ -200,4 +217,27 @@ async fn notifications_are_listed_by_state_and_alarm() {
         brooklet.request(Method::POST, &path, None).await.status
     };
     assert_eq!((retry(&told["id"]).await.as_u16(), retry(&json!(999)).await.as_u16()), (409, 404));
+}
+
+/// The edit is stored and answered so; what could not be read at once is in force a moment later.
+#[tokio::test]
+async fn an_edit_that_can_not_be_read_at_once_is_in_force_later() {
+    let brooklet = Brooklet::start().await;
+    let database = rusqlite::Connection::open(brooklet.database()).unwrap();
+    database.execute_batch("ALTER TABLE silence RENAME TO silence_away").unwrap();
+    let made = post(&brooklet, TARGETS, webhook()).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let level = json!({"severity": "major", "condition": {"type": "above", "limit": 5}});
+    let rule = json!({"name": "R", "levels": [level], "targets": ["ops"]});
+    assert_eq!(pointer(&post(&brooklet, "/api/alarm-rules", rule.clone()).await), "/targets/0");
+    database.execute_batch("ALTER TABLE silence_away RENAME TO silence").unwrap();
+    let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
+    while post(&brooklet, "/api/alarm-rules", rule.clone()).await.status != 201 {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let path = format!("{TARGETS}/{}", made.body["id"]);
+    database.execute_batch("DELETE FROM alarm_rule").unwrap();
+    database.execute_batch("ALTER TABLE silence RENAME TO silence_away").unwrap();
+    assert_eq!(brooklet.request(Method::DELETE, &path, None).await.status, 204);
 }

@@ -1,6 +1,7 @@
 //! Notifications of alarms against servers that fail, hang, lead astray and recover, on real sockets.
 
 mod channels;
+mod end_to_end;
 mod mail;
 mod outbox;
 mod receiver;
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use brooklet::{
     alarm::{
-        notify::{NoticeKind, Retry},
+        notify::{Keeping, NoticeKind, Retry},
         rule::Severity,
     },
     store::{
@@ -141,6 +142,25 @@ async fn what_was_told_long_ago_is_forgotten() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert_eq!(post.row(young[0]).await.state, Sent);
+    post.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_given_up_long_ago_is_forgotten_too() {
+    let receiver = Receiver::start(&[Answer::status("410 Gone")]).await;
+    let mut post = Post::new(&[webhook("ops", &receiver.url("/"))]).await;
+    let dead = post.tell(&notice(1, NoticeKind::Raised)).await;
+    post.start();
+    post.until_state(&dead, Dead).await;
+    post.stop().await;
+    post.keeping = Keeping { age: std::time::Duration::ZERO, ..post.keeping };
+    post.start();
+    let all = NotificationQuery { limit: 9, ..NotificationQuery::default() };
+    let deadline = tokio::time::Instant::now() + crate::harness::PATIENCE;
+    while !post.store().notifications(&all).await.unwrap().is_empty() {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     post.stop().await;
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use serde_json::json;
 
 use crate::{
     harness::Brooklet,
@@ -114,4 +115,101 @@ async fn a_stop_while_the_store_fails_is_in_time_and_acknowledges_nothing() {
         assert_eq!(packet.first, 0xE0, "no acknowledgement");
     }
     drop(held);
+}
+
+const HOT: &str = r#"[{ name = "hot", scope = { sensors = ["t"] }, latching = true, levels = [
+    { severity = "warning", condition = { type = "above", limit = 30 } } ] }]"#;
+
+#[tokio::test]
+async fn what_people_do_to_alarms_is_refused_while_the_store_is_locked() {
+    let mut brooklet =
+        Brooklet::with(&[("DATABASE__BUSY_TIMEOUT", "50ms"), ("ALARMS__RULES", HOT)]).await;
+    brooklet.may_log_errors();
+    let mut device = brooklet.connect("d").await;
+    device.publish("devices/d/data", r#"{"t": 31}"#).await;
+    let before = brooklet.get("/api/alarms").await["items"][0].clone();
+    let path = format!("/api/alarms/{}", before["id"]);
+    let shelve = json!({"duration": "1h"});
+    let mut orders: Vec<_> = ["ack", "clear", "out-of-service"]
+        .map(|what| (format!("{path}/{what}"), None))
+        .into_iter()
+        .collect();
+    orders.push((format!("{path}/shelve"), Some(shelve)));
+    orders.push(("/api/alarms/acknowledge".to_owned(), Some(json!({"filter": {}}))));
+    let rule = json!({"name": "R", "levels": [
+        {"severity": "major", "condition": {"type": "above", "limit": 5}}]});
+    orders.push(("/api/alarm-rules".to_owned(), Some(rule)));
+    let target = json!({"name": "log", "channel": {"type": "log"}});
+    orders.push(("/api/notification-targets".to_owned(), Some(target)));
+    let held = lock(&brooklet);
+    for (path, body) in &orders {
+        let refused = brooklet.request(Method::POST, path, body.clone()).await;
+        assert_eq!(refused.status, 503, "{path}: {}", refused.text);
+        assert!(refused.headers.contains_key("retry-after"), "{path}");
+        assert_eq!(refused.headers["content-type"], "application/problem+json");
+    }
+    // What was refused is not done, then or later.
+    assert_eq!(brooklet.get(&path).await["state"], before["state"]);
+    drop(held);
+    brooklet.logged(|line| line["message"] == "the store takes readings again").await;
+    let shown = brooklet.get(&path).await;
+    assert_eq!(
+        (&shown["changed_at"], &shown["state"]),
+        (&before["changed_at"], &before["state"]),
+        "{shown}"
+    );
+    for (path, body) in orders {
+        // Acknowledged and cleared by then, it is closed.
+        let done = brooklet.request(Method::POST, &path, body).await;
+        assert!(done.status.is_success() || done.status == 409, "{path}: {}", done.text);
+    }
+    assert_eq!(brooklet.get(&path).await["closed"], true);
+}
+
+/// The news that a device is gone finds no room; presence is read anew when there is some.
+#[tokio::test]
+async fn who_drops_while_the_queue_is_full_is_missed_all_the_same() {
+    let rules = r#"[{ name = "gone", scope = { devices = ["boiler"] }, levels = [
+        { severity = "major", condition = { type = "offline" } } ] }]"#;
+    let mut brooklet = Brooklet::with(&[
+        ("DATABASE__BUSY_TIMEOUT", "50ms"),
+        ("ALARMS__RULES", rules),
+        ("DEVICES__OFFLINE_GRACE", "0s"),
+        ("INGEST__MAX_QUEUED_MESSAGES", "2"),
+    ])
+    .await;
+    brooklet.may_log_errors();
+    let mut boiler = brooklet.connect("boiler").await;
+    boiler.publish("devices/boiler/data", r#"{"t": 0}"#).await;
+    let mut other = brooklet.connect("other").await;
+    other.publish("devices/other/data", r#"{"t": 0}"#).await;
+    let held = lock(&brooklet);
+    let mut fill = async |count: i32| {
+        for n in 0..count {
+            let id = other.next_id();
+            let payload = format!(r#"{{"n": {n}}}"#);
+            let packet = other.publish_packet(0x32, "devices/other/data", id, payload.as_bytes());
+            other.send(&packet).await;
+        }
+    };
+    fill(1).await;
+    // The committer holds on to what it has.
+    brooklet.logged(|line| line["target"] == "brooklet::ingest::committer").await;
+    fill(5).await;
+    let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
+    while brooklet.metric("brooklet_ingest_queue_messages").await < 2.0 {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(boiler);
+    let is_gone = |line: &serde_json::Value| {
+        line["message"] == "presence changed"
+            && line["device"] == "boiler"
+            && line["state"] == "offline"
+    };
+    brooklet.logged(is_gone).await;
+    drop(held);
+    let alarms = |page: &serde_json::Value| !page["items"].as_array().unwrap().is_empty();
+    let page = brooklet.eventually("/api/alarms?active=true", alarms).await;
+    assert_eq!(page["items"][0]["device"], "boiler");
 }

@@ -3,7 +3,7 @@
 use crate::{
     alarm::{
         engine::Originator,
-        lifecycle::{AlarmRecord, Transition, TransitionKind},
+        lifecycle::{AlarmRecord, Extreme, Transition, TransitionKind},
         rule::Severity,
     },
     telemetry::{DeviceKey, SensorId, SensorName, Timestamp},
@@ -77,8 +77,8 @@ impl Episode {
     }
 
     /// The worst value up to the end, where there is no transition that would tell it.
-    pub(super) fn note_peak(&mut self, peak: Option<f64>) {
-        self.peak = peak.or(self.peak);
+    pub(super) fn note_peak(&mut self, extreme: Extreme, peak: Option<f64>) {
+        self.peak = extreme.worse(self.peak, peak);
     }
 
     pub(super) fn raised_arrival(&self) -> Timestamp {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     alarm::{
         engine::{Down, Originator, OwnedFacts, Rule, judged},
-        lifecycle::{Alarm, Change, Input, Outcome, Slot, State, Transition, step},
+        lifecycle::{Alarm, Change, Extreme, Input, Outcome, Slot, State, Transition, step},
     },
     registry::{Device, Sensor},
     store::StoredReading,
@@ -204,8 +204,9 @@ impl Replay {
                     continue;
                 };
                 if let Some(mut episode) = it.episodes.pop() {
-                    if !rule.body.latching {
-                        episode.note_peak(peak(rule, &mut it.state, last));
+                    // As a clear at the end would tell it.
+                    if let Some((_, extreme)) = Extreme::of_rule(&rule.body) {
+                        episode.note_peak(extreme, it.state.worst(&rule.compiled));
                     }
                     it.is_alarming = true;
                     self.findings.alarm(side, &tracked.originator, episode, self.range);
@@ -296,11 +297,4 @@ impl Replay {
             }
         }
     }
-}
-
-/// The worst value of an alarm that is active: a clear at the end would tell it.
-fn peak(rule: &Rule, state: &mut State, at: Timestamp) -> Option<f64> {
-    let mut transitions = Vec::new();
-    step(&rule.compiled, state, Input::Clear { at }, &mut transitions);
-    transitions.last().and_then(|transition| transition.peak)
 }

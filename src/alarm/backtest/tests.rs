@@ -422,6 +422,25 @@ fn alarms_are_told_apart_by_what_lies_in_the_range() {
     assert_eq!(kinds, ["escalated", "cleared", "raised"]);
 }
 
+/// As live, where a person clears the alarm at the end.
+#[test]
+fn a_latching_alarm_that_is_active_at_the_end_has_its_peak() {
+    let registry = registry(1);
+    let peak = |values: &[(i64, f64)], latching: bool| {
+        let body = rule(json!({"levels": one_level(json!({"type": "above", "limit": 30})),
+                               "latching": latching}));
+        let past: Vec<_> = values.iter().map(|(at, value)| reading(*at, *value)).collect();
+        let report = replayed(&backtest(&[&body], second(100), &registry), &past).rule;
+        report.alarms.last().unwrap().peak
+    };
+    let rising = [(0, 31.0), (10, 37.0), (20, 33.0)];
+    assert_eq!((peak(&rising, false), peak(&rising, true)), (Some(37.0), Some(37.0)));
+    let again = [(0, 31.0), (10, 39.0), (20, 20.0), (30, 31.0), (40, 35.0)];
+    assert_eq!((peak(&again, false), peak(&again, true)), (Some(35.0), Some(39.0)));
+    // It is latched at the end.
+    assert_eq!(peak(&again[..3], true), Some(39.0));
+}
+
 #[test]
 fn the_difference_names_what_was_added_and_removed() {
     let registry = registry(1);

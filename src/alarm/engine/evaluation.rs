@@ -235,6 +235,13 @@ impl<'a, 'txn> Evaluation<'a, 'txn> {
         touched.or_else(|| self.engine.index.entry(id).map(|entry| &entry.alarm))
     }
 
+    /// The worst value that an entry's active alarm has seen.
+    pub(super) fn worst(&self, id: EntryId) -> Option<f64> {
+        let entry = self.engine.index.entry(id)?;
+        let touched = self.judged.touched.get(&id).map(|touched| &touched.state);
+        touched.unwrap_or(&entry.state).worst(&entry.rule.compiled)
+    }
+
     pub(super) fn is_active(&self, id: EntryId) -> bool {
         let record = self.alarm(id).and_then(|alarm| alarm.record.as_ref());
         record.is_some_and(|record| record.active)

@@ -1,114 +1,31 @@
-//! What people and other rooms want done: operators with alarms, editors with rules and devices, and
+//! Orders are carried out: those of operators with alarms, of editors with rules and devices, and
 //! presence. Each order is judged in a transaction of its own.
 
-use std::{convert::Infallible, sync::Arc};
-
-use tokio::sync::oneshot;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Engine, Judged,
     evaluation::{Evaluation, RuleChange},
     index::{Entry, EntryId, Originator, Rule, originators_of_rule},
+    order::{Action, CarriedOut, Operated, Order, OrderError},
     rows::to_row,
 };
 use crate::{
-    alarm::{
-        lifecycle::{
-            Alarm, Change, Command, CommandError, Facts, Input, Policy, State, TransitionKind,
-        },
-        rule::InvalidRule,
+    alarm::lifecycle::{
+        Alarm, Change, Command, CommandError, Facts, Input, Policy, State, TransitionKind,
     },
     registry::Device,
-    store::{AlarmRow, AlarmRuleRow, StoreError, Transaction},
+    store::{AlarmRow, StoreError, Transaction},
     telemetry::Timestamp,
 };
-
-/// Something for the engine to do.
-#[derive(Debug)]
-pub enum Order {
-    /// An operator's command on an alarm. The reply is the alarm as it then stands; dropped: the
-    /// order was not carried out.
-    Operate {
-        alarm: i64,
-        action: Action,
-        actor: Option<String>,
-        note: Option<String>,
-        reply: oneshot::Sender<Result<AlarmRow, OrderError>>,
-    },
-    /// A rule was made or edited.
-    PutRule {
-        row: AlarmRuleRow,
-        done: Option<Done>,
-    },
-    /// A rule was deleted.
-    RemoveRule {
-        id: i64,
-        done: Option<Done>,
-    },
-    /// A device or one of its sensors was edited: other rules may be for it.
-    Reconsider {
-        device: Arc<Device>,
-    },
-    /// A device was deleted, with its alarms.
-    Forget {
-        device: Arc<Device>,
-    },
-    Presence {
-        device: Arc<Device>,
-        online: bool,
-        at: Timestamp,
-    },
-}
-
-/// Goes with an order, and is dropped with it when it is carried out: whoever waits for the other end
-/// hears that it is closed.
-pub type Done = oneshot::Sender<Infallible>;
-
-/// What an operator does to an alarm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    Acknowledge,
-    Unacknowledge,
-    Clear,
-    Shelve { until: Timestamp },
-    Unshelve,
-    Reset,
-    TakeOutOfService,
-    PutInService,
-}
-
-/// Why an order was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderError {
-    /// The alarm is not in a state for it; or it is closed, or there is none.
-    #[error(transparent)]
-    Refused(#[from] CommandError),
-    #[error(transparent)]
-    Rule(#[from] InvalidRule),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// What became of an order.
 pub struct Executed {
     pub judged: Judged,
-    /// Of [`Order::Operate`].
-    pub alarm: Option<AlarmRow>,
-}
-
-impl Action {
-    fn command(self) -> Option<Command<'static>> {
-        Some(match self {
-            Self::Acknowledge => Command::Acknowledge,
-            Self::Unacknowledge => Command::Unacknowledge,
-            Self::Clear => return None,
-            Self::Shelve { until } => Command::Shelve { until },
-            Self::Unshelve => Command::Unshelve,
-            Self::Reset => Command::Reset,
-            Self::TakeOutOfService => Command::TakeOutOfService,
-            Self::PutInService => Command::PutInService,
-        })
-    }
+    pub carried_out: CarriedOut,
 }
 
 impl Engine {
@@ -123,11 +40,17 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Executed, OrderError> {
         let mut evaluation = Evaluation::new(self, transaction, now);
-        let mut alarm = None;
+        let mut carried_out = CarriedOut::Silently;
         match order {
-            Order::Operate { alarm: id, action, actor, note, .. } => {
+            Order::Operate { alarm, action, actor, note, .. } => {
                 let by = (actor.as_deref(), note.as_deref());
-                alarm = Some(evaluation.operate(*id, *action, by)?);
+                let place = self.places_of(&[*alarm]).remove(alarm);
+                let row = evaluation.operate(place, *alarm, *action, by)?;
+                carried_out = CarriedOut::Alarm(Box::new(row));
+            }
+            Order::OperateAll { alarms, action, actor, note, .. } => {
+                let by = (actor.as_deref(), note.as_deref());
+                carried_out = CarriedOut::Each(evaluation.operate_all(alarms, *action, by)?);
             }
             Order::PutRule { row, .. } if row.enabled => evaluation.put_rule(Rule::new(row)?)?,
             Order::PutRule { row, .. } => evaluation.remove_rule(row.id)?,
@@ -136,11 +59,19 @@ impl Engine {
             Order::Forget { device } => evaluation.forget(device),
             Order::Presence { device, online, at } => evaluation.presence(device, *online, *at)?,
         }
-        Ok(Executed { judged: evaluation.judged, alarm })
+        Ok(Executed { judged: evaluation.judged, carried_out })
     }
-}
 
-impl Engine {
+    /// Where alarms are kept; those that are not named have no rule, are closed, or there are none.
+    fn places_of(&self, alarms: &[i64]) -> HashMap<i64, EntryId> {
+        let wanted: HashSet<i64> = alarms.iter().copied().collect();
+        let entries = self.index.all().filter_map(|(place, entry)| {
+            let alarm = entry.alarm.record.as_ref()?.id;
+            wanted.contains(&alarm).then_some((alarm, place))
+        });
+        entries.collect()
+    }
+
     /// Judges who came and went, together: when a network fails these are many.
     ///
     /// # Errors
@@ -162,21 +93,44 @@ impl Engine {
 }
 
 impl Evaluation<'_, '_> {
+    fn operate_all(
+        &mut self,
+        alarms: &[i64],
+        action: Action,
+        by: (Option<&str>, Option<&str>),
+    ) -> Result<Vec<Operated>, OrderError> {
+        let places = self.engine.places_of(alarms);
+        let mut each = Vec::with_capacity(alarms.len());
+        for alarm in alarms {
+            let place = places.get(alarm).copied();
+            let done = match self.operate(place, *alarm, action, by) {
+                Ok(_) => Ok(()),
+                Err(OrderError::Refused(why)) => Err(why),
+                Err(error) => return Err(error),
+            };
+            each.push((*alarm, done));
+        }
+        Ok(each)
+    }
+
     fn operate(
         &mut self,
+        place: Option<EntryId>,
         alarm_id: i64,
         action: Action,
         (actor, note): (Option<&str>, Option<&str>),
     ) -> Result<AlarmRow, OrderError> {
-        let is_it =
-            |entry: &Entry| entry.alarm.record.as_ref().is_some_and(|record| record.id == alarm_id);
-        let found = self.engine.index.all().find(|(_, entry)| is_it(entry));
+        let found = place.and_then(|id| Some((id, self.engine.index.entry(id)?)));
         let Some((id, entry)) = found else {
             return self.operate_orphan(alarm_id, action, (actor, note));
         };
         let at = entry.originator.device.arrival(self.now);
-        // What was due before the command comes before it.
+        // What was due before the command comes before it, another alarm perhaps.
         self.tick(id, at)?;
+        let is_it = |alarm: &Alarm| alarm.record.as_ref().is_some_and(|it| it.id == alarm_id);
+        if !self.alarm(id).is_some_and(is_it) {
+            return Err(CommandError::Closed.into());
+        }
         match action.command() {
             Some(command) => {
                 self.change(id, Change::Command { command, at, actor, note })??;
@@ -358,9 +312,10 @@ impl Evaluation<'_, '_> {
         let record = alarm.record.as_ref();
         let resume = record.map(crate::alarm::lifecycle::AlarmRecord::resume);
         let peak = record.filter(|record| record.active).and_then(|record| record.peak);
+        let worst = earlier.and_then(|id| self.worst(id));
         let at = originator.device.arrival(self.now);
         let mut state = State::begin(&rule.compiled, resume.as_ref(), at);
-        if let Some(peak) = peak {
+        for peak in [peak, worst].into_iter().flatten() {
             state.note_peak(&rule.compiled, peak);
         }
         let id = self.add_entry(Entry::new(rule.clone(), originator, state, alarm));
@@ -386,7 +341,7 @@ impl Evaluation<'_, '_> {
 
     /// Takes an entry out: its alarm is cleared, and stays to be acknowledged where it was not.
     fn retire(&mut self, id: EntryId) -> Result<(), StoreError> {
-        let (at, command) = (self.now, Command::DisableRule);
+        let (at, command) = (self.now, Command::DisableRule { worst: self.worst(id) });
         let _ = self.change(id, Change::Command { command, at, actor: None, note: None })?;
         let alarm = self.alarm(id).cloned().unwrap_or_default();
         if let Some(record) = alarm.record.as_ref().filter(|record| !record.closed) {

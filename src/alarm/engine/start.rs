@@ -152,7 +152,7 @@ impl Evaluation<'_, '_> {
             unit: None,
             suppressed: false,
         };
-        let (command, at) = (Command::DisableRule, self.now);
+        let (command, at) = (Command::DisableRule { worst: None }, self.now);
         let change = Change::Command { command, at, actor: None, note: None };
         if let Ok(outcome) = alarm.apply(&policy, &facts, change) {
             self.write(&mut alarm, outcome, &[], None)?;

@@ -91,7 +91,10 @@ impl Alarm {
             Change::Command { command, at, actor, note } => {
                 let record = self.record.as_mut().ok_or(CommandError::NoAlarm)?;
                 let event = (at, actor.map(str::to_owned), note.map(str::to_owned));
+                // What was read while it was latched did not belong to it.
+                let worst = command.worst().filter(|_| !record.latched);
                 record.command(command, event, &mut outcome)?;
+                record.note_peak(policy, worst);
             }
         }
         self.fire(policy, at, false, &mut outcome);
@@ -203,12 +206,11 @@ impl AlarmRecord {
         transition: &Transition,
         outcome: &mut Outcome,
     ) {
-        let highest_before = self.highest_severity;
         self.arrival = transition.arrival;
         self.progress.readings = transition.resume.readings;
         self.progress.levels.clone_from(&transition.resume.levels);
-        if let Some(extreme) = policy.extreme {
-            self.peak = extreme.worse(self.peak, transition.peak);
+        if transition.kind != TransitionKind::Returned {
+            self.note_peak(policy, transition.peak);
         }
         let Some(kind) = self.follow(policy, transition) else { return };
         if let EventKind::Raised | EventKind::Escalated | EventKind::Deescalated = kind {
@@ -233,9 +235,15 @@ impl AlarmRecord {
             actor: None,
             note: None,
         });
-        let is_worse_than_ever = transition.severity > highest_before;
-        if kind == EventKind::Escalated && is_worse_than_ever && !self.is_quiet() {
+        let may_be_told = self.escalation_due(policy) <= self.changed_at;
+        if kind == EventKind::Escalated && may_be_told && !self.is_quiet() {
             self.tell(NoticeKind::Escalated, transition.arrival, outcome);
+        }
+    }
+
+    fn note_peak(&mut self, policy: &Policy, value: Option<f64>) {
+        if let Some(extreme) = policy.extreme {
+            self.peak = extreme.worse(self.peak, value);
         }
     }
 
@@ -318,7 +326,7 @@ impl AlarmRecord {
                 self.suppressed = suppress;
                 if suppress { EventKind::Suppressed } else { EventKind::Unsuppressed }
             }
-            Command::DisableRule => {
+            Command::DisableRule { .. } => {
                 if !self.active {
                     return Ok(());
                 }
@@ -397,7 +405,7 @@ impl AlarmRecord {
             }
             Command::Suppress => EventKind::Suppressed,
             Command::Unsuppress => EventKind::Unsuppressed,
-            Command::DisableRule => EventKind::RuleDisabled,
+            Command::DisableRule { .. } => EventKind::RuleDisabled,
         })
     }
 
@@ -411,7 +419,10 @@ impl AlarmRecord {
 
     /// What becomes due next by itself. Everything follows from the record.
     fn earliest(&self, policy: &Policy) -> Option<(Timestamp, Due)> {
-        if self.is_quiet() {
+        // What is closed makes room for another alarm, which knows nothing of what was told of this
+        // one: its end is told, or whoever heard of it would take it for active for ever.
+        let owes_its_end = self.closed && self.notified;
+        if self.is_quiet() && !owes_its_end {
             return self.shelved_until.map(|until| (until, Due::Unshelve));
         }
         let after = |micros: i64| {
@@ -421,7 +432,7 @@ impl AlarmRecord {
         let is_untold = self.progress.told.is_none_or(|told| self.severity > told);
         let (at, kind) = match (self.active, self.notified) {
             (true, false) if !self.acknowledged => (after(policy.cooldown), NoticeKind::Raised),
-            (true, true) if is_untold => (after(policy.cooldown), NoticeKind::Escalated),
+            (true, true) if is_untold => (self.escalation_due(policy), NoticeKind::Escalated),
             (true, true) if !self.acknowledged => (after(policy.repeat?), NoticeKind::Repeated),
             (false, true) => (self.changed_at, NoticeKind::Cleared),
             _ => return None,
@@ -429,10 +440,21 @@ impl AlarmRecord {
         Some((at, Due::Notice(kind)))
     }
 
+    /// When the severity may be told: the cooldown holds back what is no worse than what was told
+    /// within it, so that a value that swings about a limit tells of it once.
+    fn escalation_due(&self, policy: &Policy) -> Timestamp {
+        let told = self.progress.heard.iter().rev().find(|heard| heard.severity >= self.severity);
+        let due = told.map(|told| Timestamp::from_micros(told.at).plus_micros(policy.cooldown));
+        due.map_or(self.changed_at, |due| due.max(self.changed_at))
+    }
+
     fn tell(&mut self, kind: NoticeKind, at: Timestamp, outcome: &mut Outcome) {
         self.last_notified_at = Some(at);
         self.notified = kind != NoticeKind::Cleared;
         self.progress.told = self.notified.then_some(self.severity);
+        if self.notified {
+            self.progress.note_heard(self.severity, at);
+        }
         outcome.is_changed = true;
         outcome.notices.push(Notice {
             kind,

@@ -19,7 +19,21 @@ pub enum Command<'a> {
     Suppress,
     Unsuppress,
     /// The rule was disabled or deleted: the alarm is cleared.
-    DisableRule,
+    DisableRule {
+        /// [`super::State::worst`] until then.
+        worst: Option<f64>,
+    },
+}
+
+impl Command<'_> {
+    /// The worst value that was read before the command ends the alarm.
+    pub(super) fn worst(self) -> Option<f64> {
+        match self {
+            Self::Clear(transition) => transition.peak,
+            Self::DisableRule { worst } => worst,
+            _ => None,
+        }
+    }
 }
 
 /// Why a command does not fit the alarm.

@@ -85,7 +85,7 @@ impl CompiledRule {
             levels.push(CompiledLevel { severity: level.severity, on_delay, off_delay, expr });
         }
         let is_flag = |spec: &CellSpec| matches!(spec, CellSpec::BadQuality { .. });
-        let peak = rule.levels.iter().find_map(|level| Extreme::of(&level.condition));
+        let peak = Extreme::of_rule(rule);
         Ok(Self {
             levels,
             calendar: Calendar::new(&rule.schedule).ok().flatten(),

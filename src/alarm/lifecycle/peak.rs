@@ -1,4 +1,4 @@
-use crate::alarm::rule::{Condition, Limit, Test};
+use crate::alarm::rule::{AlarmRule, Condition, Limit, Test};
 
 /// Which of two values is the worse one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -10,6 +10,11 @@ pub enum Extreme {
 }
 
 impl Extreme {
+    /// Of the first level whose condition has limits.
+    pub fn of_rule(rule: &AlarmRule) -> Option<(Option<String>, Self)> {
+        rule.levels.iter().find_map(|level| Self::of(&level.condition))
+    }
+
     /// Of the first condition in it that has limits, with the sensor that it is about.
     pub fn of(condition: &Condition) -> Option<(Option<String>, Self)> {
         let extreme = match &condition.test {

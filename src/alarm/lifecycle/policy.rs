@@ -40,7 +40,6 @@ pub struct Facts<'a> {
 impl Policy {
     pub fn new(rule_id: i64, rule_version: i64, rule: &AlarmRule) -> Self {
         let limits = rule.levels.iter().map(|level| (level.severity, level.condition.limit_text()));
-        let extreme = rule.levels.iter().find_map(|level| Extreme::of(&level.condition));
         Self {
             rule_id,
             rule_version,
@@ -51,7 +50,7 @@ impl Policy {
             latching: rule.latching,
             template: MessageTemplate::parse(&rule.message).unwrap_or_default(),
             limits: limits.collect(),
-            extreme: extreme.map(|(_, extreme)| extreme),
+            extreme: Extreme::of_rule(rule).map(|(_, extreme)| extreme),
         }
     }
 

@@ -69,6 +69,23 @@ pub struct Progress {
     /// The severity that was told last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Severity>,
+    /// When severities were told last: each later entry is of a lower one, and later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heard: Vec<Heard>,
+}
+
+/// A severity that was told, and when (microseconds).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    pub severity: Severity,
+    pub at: i64,
+}
+
+impl Progress {
+    pub(super) fn note_heard(&mut self, severity: Severity, at: Timestamp) {
+        self.heard.retain(|heard| heard.severity > severity);
+        self.heard.push(Heard { severity, at: at.as_micros() });
+    }
 }
 
 /// One line of an alarm's history: a row of the table `alarm_event`.

@@ -296,6 +296,11 @@ impl State {
         }
     }
 
+    /// The worst value since the alarm was raised; `None` where no level is active.
+    pub fn worst(&self, rule: &CompiledRule) -> Option<f64> {
+        self.severity(rule).and(self.peak)
+    }
+
     /// The highest active level.
     pub fn severity(&self, rule: &CompiledRule) -> Option<Severity> {
         let levels = rule.levels.iter().zip(&self.phases);

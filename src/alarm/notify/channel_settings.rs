@@ -137,6 +137,21 @@ impl ChannelSettings {
         }
     }
 
+    /// Whether what is sent by the one goes where it goes by the other, and is as well protected on the
+    /// way.
+    pub(super) fn goes_where(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Email(one), Self::Email(other)) => {
+                let place = |email: &EmailSettings| (email.host.clone(), email.port());
+                place(one) == place(other) && one.security == other.security && one.ca == other.ca
+            }
+            (Self::Webhook(one), Self::Webhook(other)) => {
+                one.url == other.url && one.ca == other.ca
+            }
+            _ => self.kind() == other.kind(),
+        }
+    }
+
     pub(super) fn replace_masks(&mut self, known: &[(String, Secret)]) {
         let replace = |pointer: &str, secret: &mut Secret| {
             let stored = known.iter().find(|(place, _)| place == pointer);

@@ -43,6 +43,6 @@ pub use routing::Routing;
 pub use secret::Secret;
 pub use silence::Silence;
 pub use target::{ChannelKind, InvalidTarget, Target};
-pub use worker::{TARGETS_MAX, Worker};
+pub use worker::{Keeping, TARGETS_MAX, Worker};
 
 pub use super::rule::Severity;

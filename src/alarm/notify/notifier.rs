@@ -1,7 +1,7 @@
 //! What the rest of the process holds of the notifications: the targets and silences as they stand,
 //! and the bell.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use tokio::sync::{Mutex, watch};
 
@@ -14,6 +14,8 @@ pub struct Notifier {
     bell: Arc<watch::Sender<u64>>,
     /// Held from the reading of the store to the taking over of what it says.
     pub(super) reloading: Arc<Mutex<()>>,
+    /// The store has something that could not be read.
+    pub(super) is_stale: Arc<AtomicBool>,
 }
 
 impl Notifier {
@@ -22,6 +24,7 @@ impl Notifier {
             routing: Arc::new(watch::Sender::new(Arc::new(routing))),
             bell: Arc::new(watch::Sender::new(0)),
             reloading: Arc::default(),
+            is_stale: Arc::default(),
         }
     }
 

@@ -96,11 +96,12 @@ pub trait Outbox: Send + Sync + 'static {
         why: &str,
     ) -> impl Future<Output = Result<u64, Self::Error>> + Send;
 
-    /// Deletes rows that ended as `sent` or `cancelled` and were made before then, the first
+    /// Deletes rows that have ended and were made before then or are not among the newest `keep`, some
     /// `rows_max` of them; how many.
     fn trim(
         &self,
         before: Timestamp,
+        keep: usize,
         rows_max: usize,
     ) -> impl Future<Output = Result<u64, Self::Error>> + Send;
 

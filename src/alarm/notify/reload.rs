@@ -1,6 +1,6 @@
 //! Targets and silences as the store has them.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,23 @@ impl Notifier {
         }
         self.set_targets(targets);
         self.set_silences(silences);
+        self.is_stale.store(false, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// As [`Notifier::reload`], after an edit that is stored whatever becomes of this: where the
+    /// database does not answer, [`Notifier::catch_up`] does it.
+    pub async fn follow_edit(&self, store: &Store, now: Timestamp) {
+        if let Err(error) = self.reload(store, now).await {
+            self.is_stale.store(true, Ordering::Relaxed);
+            tracing::warn!(%error, "an edit of targets or silences is in force when it can be read");
+        }
+    }
+
+    /// Tries again what an edit has left undone; to be called every so often.
+    pub async fn catch_up(&self, store: &Store, now: Timestamp) {
+        if self.is_stale.load(Ordering::Relaxed) && self.reload(store, now).await.is_ok() {
+            tracing::info!("targets and silences are as they were edited");
+        }
     }
 }

@@ -43,8 +43,13 @@ impl Outbox for Store {
         self.cancel_notifications_of_others(targets, why).await
     }
 
-    async fn trim(&self, before: Timestamp, rows_max: usize) -> Result<u64, StoreError> {
-        self.trim_notifications(before, limit(rows_max)).await
+    async fn trim(
+        &self,
+        before: Timestamp,
+        keep: usize,
+        rows_max: usize,
+    ) -> Result<u64, StoreError> {
+        self.trim_notifications(before, limit(keep), limit(rows_max)).await
     }
 
     async fn summary(&self) -> Result<WaitingSummary, StoreError> {

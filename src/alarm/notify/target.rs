@@ -3,7 +3,7 @@
 //! Secrets come in and are used; [`Target`] as JSON shows `***` for them. What is stored is
 //! [`Target::to_stored`], and an edit that says `***` keeps what was stored ([`Target::keep_secrets`]).
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -91,13 +91,13 @@ fn default_rate() -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer}: {detail}")]
 pub struct InvalidTarget {
-    pub pointer: &'static str,
+    pub pointer: Cow<'static, str>,
     pub detail: String,
 }
 
 impl InvalidTarget {
-    pub(super) fn new(pointer: &'static str, detail: impl Into<String>) -> Self {
-        Self { pointer, detail: detail.into() }
+    pub(super) fn new(pointer: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), detail: detail.into() }
     }
 }
 
@@ -127,8 +127,8 @@ impl Target {
         }
         for (pointer, secret) in self.channel.secrets() {
             if secret.is_mask() {
-                let detail = format!("{pointer} says ***, but there is nothing stored to keep");
-                return Err(InvalidTarget::new("/channel", detail));
+                let detail = "*** keeps what is stored, and nothing is";
+                return Err(InvalidTarget::new(format!("/channel{pointer}"), detail));
             }
         }
         self.channel.check()
@@ -146,14 +146,27 @@ impl Target {
     }
 
     /// Puts what `earlier` had in the place of each `***`.
-    pub fn keep_secrets(&mut self, earlier: &Self) {
+    ///
+    /// # Errors
+    /// Where the edit sends it elsewhere: who may edit a target but does not know its secrets must not
+    /// get them sent to a server of theirs.
+    pub fn keep_secrets(&mut self, earlier: &Self) -> Result<(), InvalidTarget> {
         let known: Vec<(String, Secret)> = earlier
             .channel
             .secrets()
             .into_iter()
             .map(|(pointer, secret)| (pointer, secret.clone()))
             .collect();
+        if !self.channel.goes_where(&earlier.channel) {
+            let is_known = |pointer: &String| known.iter().any(|(place, _)| place == pointer);
+            let masked = self.channel.secrets().into_iter().find(|(_, secret)| secret.is_mask());
+            if let Some((pointer, _)) = masked.filter(|(pointer, _)| is_known(pointer)) {
+                let detail = "it would be sent to another place than before: give it again";
+                return Err(InvalidTarget::new(format!("/channel{pointer}"), detail));
+            }
+        }
         self.channel.replace_masks(&known);
+        Ok(())
     }
 
     /// How long the first notice of a message waits for others.
@@ -192,7 +205,7 @@ mod tests {
             assert_eq!(read(&stored), target);
             let mut edited: Target = serde_json::from_str(&shown).unwrap();
             assert!(edited.check().is_err());
-            edited.keep_secrets(&target);
+            edited.keep_secrets(&target).unwrap();
             assert_eq!(edited, target);
         }
     }
@@ -201,8 +214,35 @@ mod tests {
     fn an_edit_replaces_the_secrets_that_it_gives() {
         let target = read(EMAIL);
         let mut edited = read(&target.to_stored().replace("p4ss", "other"));
-        edited.keep_secrets(&target);
+        edited.keep_secrets(&target).unwrap();
         assert!(edited.to_stored().contains("other"));
+    }
+
+    #[test]
+    fn a_stored_secret_is_not_sent_elsewhere() {
+        let (hook, mail) = ("example.org/hook\"", "\"host\": \"mail.example.org\"");
+        for (json, old, new, pointer) in [
+            (WEBHOOK, hook, "example.com/hook\"", "/channel/secret"),
+            (WEBHOOK, hook, "example.org/mine\"", "/channel/secret"),
+            (WEBHOOK, "https", "http", "/channel/secret"),
+            (EMAIL, mail, "\"host\": \"mail.example.com\"", "/channel/password"),
+            (EMAIL, mail, "\"host\": \"mail.example.org\", \"port\": 25", "/channel/password"),
+        ] {
+            let earlier = read(json);
+            let moved = json.replace(old, new);
+            assert_ne!(moved, json);
+            let mut shown = serde_json::to_value(read(&moved)).unwrap();
+            let mut edited = Target::deserialize(&shown).unwrap();
+            let refused = edited.keep_secrets(&earlier).unwrap_err();
+            assert_eq!(refused.pointer, pointer, "{moved}");
+            // All of them given again, it may.
+            for (pointer, _) in earlier.channel.secrets() {
+                *shown.pointer_mut(&format!("/channel{pointer}")).unwrap() = "given".into();
+            }
+            let mut edited = Target::deserialize(&shown).unwrap();
+            assert_eq!(edited.keep_secrets(&earlier), Ok(()));
+            assert_eq!(edited.check(), Ok(()));
+        }
     }
 
     #[test]

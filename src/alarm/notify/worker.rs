@@ -25,16 +25,30 @@ pub const TARGETS_MAX: usize = 100;
 const TICK: Duration = Duration::from_secs(10);
 /// Between two clearings of what was told long ago.
 const TRIM_TICK: Duration = Duration::from_secs(3_600);
-/// Rows that were sent or cancelled are kept as long, from their making.
-const RETENTION: Duration = Duration::from_secs(30 * 86_400);
 /// Rows deleted in one go, so that ingest waits for moments only.
 const TRIM_CHUNK: usize = 500;
+
+/// How much is kept of what was sent, cancelled or given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeping {
+    /// From the row's making.
+    pub age: Duration,
+    /// Rows, those that wait among them.
+    pub rows: usize,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self { age: Duration::from_secs(30 * 86_400), rows: 100_000 }
+    }
+}
 
 pub struct Worker<O> {
     outbox: Arc<O>,
     channels: Arc<Channels>,
     notifier: Notifier,
     retry: Retry,
+    keeping: Keeping,
     clock: Clock,
 }
 
@@ -80,10 +94,10 @@ impl<O: Outbox> Worker<O> {
         outbox: Arc<O>,
         channels: Arc<Channels>,
         notifier: Notifier,
-        retry: Retry,
+        (retry, keeping): (Retry, Keeping),
         clock: Clock,
     ) -> Self {
-        Self { outbox, channels, notifier, retry, clock }
+        Self { outbox, channels, notifier, retry, keeping, clock }
     }
 
     /// Runs until the stop, then until every lane has ended. What waits, waits.
@@ -157,9 +171,9 @@ impl<O: Outbox> Worker<O> {
     }
 
     async fn try_trim(&self) -> Result<(), O::Error> {
-        let retention = i64::try_from(RETENTION.as_micros()).unwrap_or(i64::MAX);
-        let now = Timestamp::from_micros(self.clock.unix_micros());
-        while self.outbox.trim(now.plus_micros(-retention), TRIM_CHUNK).await? > 0 {}
+        let age = i64::try_from(self.keeping.age.as_micros()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_micros(self.clock.unix_micros().saturating_sub(age));
+        while self.outbox.trim(before, self.keeping.rows, TRIM_CHUNK).await? > 0 {}
         Ok(())
     }
 

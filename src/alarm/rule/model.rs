@@ -24,7 +24,8 @@ pub struct AlarmRule {
     pub on_delay: Period,
     #[serde(default = "none")]
     pub off_delay: Period,
-    /// The shortest time between two notifications about one originator.
+    /// The shortest time between two notifications about one originator. An end, and an escalation to
+    /// what was not told within it, do not wait.
     #[serde(default = "minute")]
     pub cooldown: Period,
     /// Told again so often while active and not acknowledged.

@@ -11,7 +11,6 @@ use poem::{
 };
 use poem_openapi::{ApiResponse, Object, OpenApi, ResponseContent, param::Query, payload::Json};
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::{
     sync::{Semaphore, watch},
     time::timeout,
@@ -19,10 +18,11 @@ use tokio::{
 
 use self::{lines::Lines, view::BacktestResult};
 use super::{
-    Api, State, Tag,
+    Api, State, Tag, alarm_rule_form as form,
     body::Body,
     caller::{AlarmsWrite, Caller},
     problem::{Fault, FieldError, Problem},
+    typed::Typed,
     wire::Time,
 };
 use crate::{
@@ -59,7 +59,7 @@ impl Default for Backtests {
 #[oai(deny_unknown_fields)]
 struct BacktestRequest {
     /// An alarm rule, whether it is enabled or not; or give `rule_id`
-    rule: Option<Value>,
+    rule: Option<Typed<form::AlarmRule>>,
     /// A stored rule
     rule_id: Option<i64>,
     /// Of the stored rule; the present one if left out
@@ -79,7 +79,7 @@ struct BacktestRequest {
 #[serde(deny_unknown_fields)]
 #[oai(deny_unknown_fields)]
 struct BacktestRule {
-    rule: Option<Value>,
+    rule: Option<Typed<form::AlarmRule>>,
     rule_id: Option<i64>,
     version: Option<i64>,
 }
@@ -261,7 +261,7 @@ async fn tried(api: &Api, asked: BacktestRule, path: &str) -> Result<Tried, Faul
     let wrong = |error: InvalidRule| invalid_rule(&format!("{path}/rule"), error);
     match asked {
         BacktestRule { rule: Some(body), rule_id: None, version: None } => {
-            let rule = AlarmRule::from_value(body).map_err(wrong)?;
+            let rule = AlarmRule::from_value(body.value).map_err(wrong)?;
             Tried::new(rule, None).map_err(wrong)
         }
         BacktestRule { rule: None, rule_id: Some(id), version } => {
@@ -302,4 +302,26 @@ fn invalid_rule(path: &str, error: InvalidRule) -> Fault {
     let detail = error.to_string();
     let errors = error.problems.into_iter().map(field).collect();
     Fault { status: StatusCode::UNPROCESSABLE_ENTITY, detail, errors }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The document's examples are bodies that the operations take.
+    #[test]
+    fn rules_in_examples_are_legal() {
+        let examples = include_str!("../../../openapi/examples.json");
+        let examples: Value = serde_json::from_str(examples).unwrap();
+        let request = |id: &str| examples[id]["request"].clone();
+        let asked = BacktestRequest::deserialize(&request("backtest_alarm_rule")).unwrap();
+        let compared = asked.compare_with.and_then(|other| other.rule);
+        let tried = asked.rule.into_iter().chain(compared).map(|rule| rule.value);
+        let made = ["create_alarm_rule", "update_alarm_rule", "validate_alarm_rule"].map(request);
+        for rule in tried.chain(made) {
+            assert!(AlarmRule::from_value(rule.clone()).is_ok(), "{rule}");
+        }
+    }
 }

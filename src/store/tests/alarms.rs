@@ -350,3 +350,43 @@ async fn a_deleted_device_takes_its_alarms_along() {
     let due = store.due_notifications("ops-mail", second(10), 1_000).await.unwrap();
     assert_eq!(due.rows.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["kept"]);
 }
+
+#[tokio::test]
+async fn closed_alarms_go_when_they_are_old_but_for_the_newest_of_each() {
+    let folder = TempDir::new().unwrap();
+    let (store, writer, sensors) = store(&folder, 1).await;
+    let closed = |id: i64, device: &str, sensor, raised| AlarmRow {
+        closed: true,
+        active: false,
+        acknowledged: true,
+        ..alarm(id, device, sensor, raised)
+    };
+    let sensor = Some(sensors[0]);
+    let alarms = vec![
+        closed(1, "a", None, 0),
+        closed(2, "a", sensor, 0),
+        closed(3, "a", None, 10),
+        closed(4, "b", None, 0),
+        closed(5, "a", None, 100),
+        alarm(6, "a", sensor, 0),
+        closed(7, "c", None, 0),
+    ];
+    let (writer, saved) = save(writer, alarms).await;
+    saved.unwrap();
+    let (_writer, events) = commit(writer, |txn| {
+        (1..=7).try_for_each(|id| txn.append_alarm_event(&event(id, "raised", 0)).map(drop))
+    })
+    .await;
+    events.unwrap();
+    // They changed two seconds after they were raised.
+    assert_eq!(store.trim_alarms(second(2), 10).await.unwrap(), 0);
+    assert_eq!(store.trim_alarms(second(50), 1).await.unwrap(), 1);
+    assert_eq!(store.trim_alarms(second(50), 10).await.unwrap(), 2);
+    assert_eq!(store.trim_alarms(second(50), 10).await.unwrap(), 0);
+    for id in 1..=7 {
+        let is_there = id > 3;
+        assert_eq!(store.alarm(id).await.unwrap().is_some(), is_there, "{id}");
+        let events = store.alarm_events(id, None, 9).await.unwrap();
+        assert_eq!(events.len(), usize::from(is_there), "{id}");
+    }
+}

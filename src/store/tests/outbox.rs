@@ -199,11 +199,35 @@ async fn what_became_of_them_is_noted_and_what_is_done_is_trimmed() {
     assert!(store.revive_notification(ids[2], second(7)).await.unwrap());
     assert_eq!(due(&store, 7).await, ["dead", "waiting"]);
     // They were made in second 4.
-    assert_eq!(store.trim_notifications(second(4), 10).await.unwrap(), 0);
-    assert_eq!(store.trim_notifications(second(5), 1).await.unwrap(), 1);
-    assert_eq!(store.trim_notifications(second(5), 10).await.unwrap(), 1);
+    assert_eq!(store.trim_notifications(second(4), 9, 10).await.unwrap(), 0);
+    assert_eq!(store.trim_notifications(second(5), 9, 1).await.unwrap(), 1);
+    assert_eq!(store.trim_notifications(second(5), 9, 10).await.unwrap(), 1);
     assert_eq!(store.notifications(&all).await.unwrap().len(), 4);
     drop(writer);
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_trimmed_by_age_and_by_number() {
+    let folder = TempDir::new().unwrap();
+    let (store, writer, _) = store(&folder, 0).await;
+    let batch = (0..6).map(|n| notification(&format!("k{n}"), Some(n), 5)).collect();
+    let _writer = enqueue(writer, batch).await;
+    let mut ids = ids(&store).await;
+    ids.sort_unstable();
+    store.bury_notifications(&ids[1..], "gone").await.unwrap();
+    let left = async || {
+        let query = NotificationQuery { limit: 9, ..NotificationQuery::default() };
+        let rows = store.notifications(&query).await.unwrap();
+        rows.iter().rev().map(|row| row.id).collect::<Vec<_>>()
+    };
+    // However many there are, what waits stays.
+    assert_eq!(store.trim_notifications(second(0), 6, 10).await.unwrap(), 0);
+    assert_eq!(store.trim_notifications(second(0), 3, 1).await.unwrap(), 1);
+    assert_eq!(store.trim_notifications(second(0), 3, 10).await.unwrap(), 0);
+    assert_eq!(left().await, [ids[0], ids[2], ids[3], ids[4], ids[5]]);
+    assert_eq!(store.trim_notifications(second(0), 2, 10).await.unwrap(), 2);
+    assert_eq!(store.trim_notifications(second(60), 9, 10).await.unwrap(), 2);
+    assert_eq!(left().await, [ids[0]]);
 }
 
 #[tokio::test]

@@ -108,6 +108,7 @@ async fn the_outbox_reads_what_it_wants_by_an_index() {
             "SEARCH notification USING INDEX sqlite_autoindex_notification",
         ),
         (raw(outbox::TRIM, vec![number(), number()]), waiting),
+        (raw(outbox::TRIM_MORE, vec![number(), number()]), waiting),
     ] {
         let plan = plan(&store, statement.sql.clone(), statement.values).await;
         assert!(plan.contains(expected), "{} : {plan}", statement.sql);

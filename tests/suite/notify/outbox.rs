@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use brooklet::{
     alarm::{
         notify::{
-            Channels, Look, Notice, NoticeKind, Notifier, Retry, Routing, RuleRef, Silence, Target,
-            Worker, group_key, idempotency_key,
+            Channels, Keeping, Look, Notice, NoticeKind, Notifier, Retry, Routing, RuleRef,
+            Silence, Target, Worker, group_key, idempotency_key,
         },
         rule::Severity,
     },
@@ -63,6 +63,7 @@ pub(super) struct Post {
     pub(super) channels: Arc<Channels>,
     pub(super) publisher: Publisher,
     pub(super) retry: Retry,
+    pub(super) keeping: Keeping,
     clock: Clock,
     running: Option<(JoinHandle<()>, CancellationToken)>,
 }
@@ -88,6 +89,7 @@ impl Post {
             channels: Arc::new(Channels::new(publisher.clone(), look, clock.clone())),
             publisher,
             retry,
+            keeping: Keeping::default(),
             clock,
             running: None,
         }
@@ -107,7 +109,7 @@ impl Post {
         let stop = CancellationToken::new();
         let (store, channels) = (Arc::new(self.store().clone()), self.channels.clone());
         let (notifier, clock) = (self.notifier.clone(), self.clock.clone());
-        let worker = Worker::new(store, channels, notifier, self.retry, clock);
+        let worker = Worker::new(store, channels, notifier, (self.retry, self.keeping), clock);
         self.running = Some((tokio::spawn(worker.run(stop.clone())), stop));
     }
 

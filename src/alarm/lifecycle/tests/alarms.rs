@@ -133,6 +133,25 @@ fn cleared_by_an_operator_it_comes_back_only_after_the_condition_was_false() {
 }
 
 #[test]
+fn the_peak_is_that_of_the_alarm_whoever_ends_it() {
+    let mut desk = desk(json!({}));
+    desk.values(&[(0.0, 31.0), (1.0, 37.0), (2.0, 32.0)]).clear_at(at(3.0));
+    assert_eq!(desk.record().peak, Some(37.0));
+    // What is read before the condition was gone once is of no alarm.
+    desk.values(&[(4.0, 39.0), (5.0, 20.0)]);
+    assert_eq!(desk.record().peak, Some(37.0));
+    desk.values(&[(6.0, 31.0), (7.0, 38.0)]);
+    let worst = desk.state.worst(&desk.rule);
+    desk.ok(8.0, Command::DisableRule { worst });
+    assert_eq!((worst, desk.record().peak), (Some(38.0), Some(38.0)));
+
+    let mut desk = self::desk(json!({"latching": true, "levels": [
+        {"severity": "warning", "condition": {"type": "below", "limit": 10}}]}));
+    desk.values(&[(0.0, 9.0), (1.0, 7.0), (2.0, 8.0), (3.0, 12.0), (4.0, 11.0)]).clear_at(at(5.0));
+    assert_eq!(desk.record().peak, Some(7.0));
+}
+
+#[test]
 fn latching_stays_until_it_is_reset() {
     let mut desk = desk(json!({"latching": true}));
     desk.values(&[(0.0, 31.0), (1.0, 20.0)]).tick(1_000.0);
@@ -186,6 +205,27 @@ fn an_escalation_does_not_wait() {
     assert_eq!(desk.notices, notices);
 }
 
+/// The cooldown is about what was told within it, not about what an alarm had long ago.
+#[test]
+fn a_severity_of_long_ago_does_not_hold_back_an_escalation() {
+    let mut desk = desk(json!({"cooldown": "1h"}));
+    desk.values(&[(0.0, 45.0), (10.0, 20.0), (8_000.0, 31.0), (8_010.0, 41.0)]).tick(8_020.0);
+    let notices = [
+        "raised critical at 0",
+        "cleared critical at 10",
+        "raised warning at 8000",
+        "escalated critical at 8010",
+    ];
+    assert_eq!(std::mem::take(&mut desk.notices), notices);
+    // Told just now: it waits, and is not told at all if it is over by then.
+    desk.values(&[(8_030.0, 35.0), (8_040.0, 41.0), (8_050.0, 35.0), (8_060.0, 41.0)]);
+    desk.tick(11_609.0);
+    assert!(desk.notices.is_empty());
+    desk.tick(11_611.0).values(&[(11_620.0, 35.0), (11_630.0, 41.0), (11_640.0, 35.0)]);
+    desk.tick(90_000.0);
+    assert_eq!(desk.notices, ["escalated critical at 11610"]);
+}
+
 #[test]
 fn repeated_while_active_and_not_acknowledged() {
     let mut desk = desk(json!({"repeat": "1m"}));
@@ -220,9 +260,10 @@ fn shelving_outlives_the_alarm() {
     desk.values(&[(0.0, 31.0)]).ok(1.0, Command::Shelve { until: at(100.0) });
     desk.ok(2.0, Command::Acknowledge).values(&[(3.0, 20.0), (50.0, 31.0)]).tick(99.0);
     assert!(desk.record().is_quiet() && desk.record().occurrences == 1);
-    assert_eq!(desk.notices, ["raised warning at 0"]);
+    // Who heard of the first hears that it is over: nothing else would ever say so.
+    assert_eq!(desk.notices, ["raised warning at 0", "cleared warning at 3"]);
     desk.tick(100.0);
-    assert_eq!(desk.notices, ["raised warning at 0", "raised warning at 100"]);
+    assert_eq!(desk.notices[2..], ["raised warning at 100"]);
 }
 
 #[test]
@@ -247,15 +288,27 @@ fn out_of_service_lasts_until_it_is_put_back() {
     desk.values(&[(0.0, 31.0)]).ok(1.0, Command::TakeOutOfService);
     desk.values(&[(2.0, 20.0)]).ok(3.0, Command::Acknowledge).values(&[(4.0, 31.0)]).tick(500.0);
     assert!(desk.record().out_of_service);
-    assert_eq!(desk.notices, ["raised warning at 0"]);
+    assert_eq!(desk.notices, ["raised warning at 0", "cleared warning at 3"]);
     desk.ok(501.0, Command::PutInService);
-    assert_eq!(desk.notices, ["raised warning at 0", "raised warning at 501"]);
+    assert_eq!(desk.notices[2..], ["raised warning at 501"]);
 }
+
+#[test]
+fn what_was_never_told_ends_without_a_word() {
+    let mut desk = desk(json!({}));
+    desk.suppressed = true;
+    desk.values(&[(0.0, 31.0)]).ok(1.0, Command::Acknowledge).values(&[(2.0, 20.0)]);
+    assert!(desk.record().closed);
+    desk.values(&[(3.0, 31.0), (4.0, 20.0)]).ok(5.0, Command::Acknowledge).tick(500.0);
+    assert!(desk.record().closed && desk.notices.is_empty());
+}
+
+const DISABLE: Command<'_> = Command::DisableRule { worst: None };
 
 #[test]
 fn a_disabled_rule_clears_its_alarm() {
     let mut desk = desk(json!({"latching": true}));
-    desk.values(&[(0.0, 31.0)]).ok(1.0, Command::DisableRule).ok(2.0, Command::DisableRule);
+    desk.values(&[(0.0, 31.0)]).ok(1.0, DISABLE).ok(2.0, DISABLE);
     assert!(!desk.record().active && desk.record().resume().levels.is_empty());
     desk.gives(
         &["raised warning at 0", "rule_disabled warning at 1"],
