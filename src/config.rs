@@ -14,5 +14,5 @@ pub use listeners::{Asked, MqttListener, Network, Origin, Transport};
 pub use quantity::{Bytes, Period};
 pub use settings::{
     Alarms, Anonymous, ApiKey, Audit, Database, DeviceKind, Devices, Dispatch, Form, Http, Ingest,
-    Kind, Log, LogFormat, Mqtt, Notifications, Quarantine, Route, Settings, Time, Unknown,
+    Kind, Log, LogFormat, Mqtt, Notifications, Quarantine, Route, Settings, Streams, Time, Unknown,
 };

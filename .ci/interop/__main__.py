@@ -8,6 +8,7 @@ import sys
 
 import notifications
 import restart
+import streams
 import tools
 import with_gmqtt
 import with_mosquitto
@@ -35,6 +36,8 @@ CHECKS = [
     (with_paho.exchanges, guarded), (with_paho.sessions, guarded), (with_paho.version_5, guarded),
     (with_gmqtt.gmqtt_clients, guarded), (transports, encrypted), (restart.kill_and_restart, guarded),
     (notifications.alarms_by_mail_and_webhook, None),
+    (streams.server_sent_events, None), (streams.web_sockets, None), (streams.alarms_and_tickets, None),
+    (streams.example, None),
     (tools.examples, None), (tools.prometheus, None), (tools.openapi_document, None),
     (tools.schemathesis, tools.with_key),
 ]

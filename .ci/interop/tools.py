@@ -43,6 +43,7 @@ def schemathesis(brooklet):
             "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,"
                         "response_schema_conformance", "--seed", "1", "--no-color",
             "-H", f"X-API-Key: {KEY}",
+            "--exclude-operation-id", "stream",  # it has no end
             cwd=brooklet.folder)
     except subprocess.CalledProcessError as error:
         print(error.stdout[-6000:])

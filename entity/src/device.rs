@@ -30,6 +30,8 @@ pub struct Model {
     pub approval: String,
     /// Raised by each edit of a person's; the entity tag.
     pub version: i64,
+    /// Since when it is out of the lists, its data kept and no more taken.
+    pub retired_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -13,6 +13,8 @@ pub mod device;
 pub mod device_access;
 pub mod device_credential;
 pub mod device_hold;
+pub mod http_answer;
+pub mod job;
 pub mod mqtt_message;
 pub mod mqtt_queue;
 pub mod mqtt_retained;

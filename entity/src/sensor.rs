@@ -16,6 +16,11 @@ pub struct Model {
     pub max: Option<f64>,
     pub active: bool,
     pub created_at: i64,
+    /// Since when it is out of the lists, its data kept and no more taken.
+    pub retired_at: Option<i64>,
+    /// Raised by each edit of a person's; the entity tag.
+    pub version: i64,
+    pub resolution: Option<f64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

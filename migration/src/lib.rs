@@ -8,6 +8,8 @@ mod m0003_ingest;
 mod m0004_sessions;
 mod m0005_alarms;
 mod m0006_access;
+mod m0007_late_readings;
+mod m0008_resources;
 
 pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
@@ -23,6 +25,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_sessions::Migration),
             Box::new(m0005_alarms::Migration),
             Box::new(m0006_access::Migration),
+            Box::new(m0007_late_readings::Migration),
+            Box::new(m0008_resources::Migration),
         ]
     }
 }

@@ -201,6 +201,20 @@ impl Access {
         self.keys.principal(presented).or_else(|| self.people.by_access_token(presented))
     }
 
+    /// Whoever was recognised before, with what is allowed at present. `None`: not let in any more.
+    pub fn present(&self, known: &Principal) -> Option<Principal> {
+        let present = match &known.actor {
+            Actor::User { id, session, .. } => self.people.of_session(*id, *session)?,
+            Actor::Key { id: Some(id), .. } => {
+                let (scopes, device) = self.keys.rights(*id)?;
+                Principal { actor: known.actor.clone(), scopes, device }
+            }
+            Actor::Key { id: None, .. } | Actor::Console => known.clone(),
+            Actor::Anybody => self.anybody()?,
+        };
+        Some(present)
+    }
+
     /// Who somebody without credentials is. `None`: not let in.
     pub fn anybody(&self) -> Option<Principal> {
         let is_open = match self.openness {

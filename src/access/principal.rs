@@ -67,6 +67,16 @@ impl fmt::Display for Actor {
 }
 
 impl Principal {
+    /// One text for each who acts, whatever they are called.
+    pub fn identity(&self) -> String {
+        match &self.actor {
+            Actor::User { id, .. } => format!("user:{id}"),
+            Actor::Key { id: Some(id), .. } => format!("key:{id}"),
+            Actor::Key { id: None, name } => format!("configured:{name}"),
+            Actor::Console | Actor::Anybody => self.actor.name().to_owned(),
+        }
+    }
+
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(scope)
     }

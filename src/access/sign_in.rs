@@ -175,10 +175,15 @@ impl People {
     /// Whose access token this is, while its session lives.
     pub(super) fn by_access_token(&self, token: &str) -> Option<Principal> {
         let claims = self.keyring.read(token, self.now())?;
+        self.of_session(claims.sub.parse().ok()?, claims.sid)
+    }
+
+    /// The user whose session that is, while it lives.
+    pub(super) fn of_session(&self, user: i64, session: i64) -> Option<Principal> {
         let state = self.state.read();
-        let session = state.sessions.get(&claims.sid)?;
+        let session = state.sessions.get(&session).filter(|session| session.user == user)?;
         let user = state.by_id.get(&session.user).filter(|user| user.active)?;
-        (user.id.to_string() == claims.sub).then(|| Principal {
+        Some(Principal {
             actor: Actor::User { id: user.id, name: user.name.to_string(), session: session.id },
             scopes: user.role.scopes(),
             device: None,

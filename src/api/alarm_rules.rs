@@ -16,6 +16,7 @@ use super::{
     alarm_rule_form as form,
     body::Body,
     caller::{AlarmsRead, AlarmsWrite, Caller},
+    etag,
     page::{self, Page},
     problem::{Answer, Changed, Created, Fault, One, Removed},
     typed::Typed,
@@ -177,7 +178,11 @@ impl AlarmRules {
         id: Path<i64>,
     ) -> One<AlarmRuleView> {
         let found = find(&api, id.0).await;
-        found.map(|row| (row.version, AlarmRuleView::from(row))).into()
+        let tagged = |row: AlarmRuleRow| {
+            let tag = etag::entity_tag(row.version);
+            (AlarmRuleView::from(row), tag)
+        };
+        found.map(tagged).into()
     }
 
     /// Replace an alarm rule

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use poem_openapi::{Enum, Object};
+use poem_openapi::{Enum, Object, types::ToJSON};
 
 use super::{alarm_rule_form::Severity, wire::Time};
 use crate::{
     alarm::rule,
+    live::AlarmChange,
     store::{AlarmEventRow, AlarmRow},
 };
 
@@ -169,6 +170,15 @@ impl From<AlarmRow> for AlarmView {
             labels: serde_json::from_str(&row.labels).unwrap_or_default(),
             last_notified_at: row.last_notified_at.map(Time),
         }
+    }
+}
+
+/// As live streams show what has happened to an alarm.
+pub fn alarm_change(alarm: &AlarmRow, event: &AlarmEventRow) -> AlarmChange {
+    let shown = |value: Option<serde_json::Value>| value.unwrap_or_default();
+    AlarmChange {
+        event: shown(AlarmEvent::from(event.clone()).to_json()),
+        alarm: shown(AlarmView::from(alarm.clone()).to_json()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Request bodies: JSON whose mistakes are told with a pointer, and raw JSON for ingest.
+//! Request bodies: JSON whose mistakes are told with a pointer, raw JSON for ingest, files as streams.
 
 use bytes::Bytes;
 use poem::{FromRequest, Request, RequestBody, http::StatusCode};
@@ -13,6 +13,7 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use super::problem::Fault;
+use crate::jobs::Format;
 
 /// A JSON body of type `T`.
 pub(super) struct Body<T>(pub(super) Result<T, Fault>);
@@ -22,6 +23,15 @@ pub(super) struct OptionalBody<T>(pub(super) Result<Option<T>, Fault>);
 
 /// A JSON body that ingest reads by itself.
 pub(super) struct RawJson(pub(super) Bytes);
+
+/// A file of readings, not read yet, and its form.
+pub(super) struct FileBody(pub(super) Result<(Format, poem::Body), Fault>);
+
+const FILES: [(&str, Format); 3] = [
+    ("text/csv", Format::Csv),
+    ("application/x-ndjson", Format::Ndjson),
+    ("application/jsonl", Format::Ndjson),
+];
 
 const JSON: &str = "application/json";
 
@@ -164,6 +174,34 @@ macro_rules! extractor {
             }
         }
     };
+}
+
+impl<'a> ApiExtractor<'a> for FileBody {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn request_meta() -> Option<MetaRequest> {
+        let schema = || MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
+        let media = |(content_type, _)| MetaMediaType { content_type, schema: schema() };
+        let content = FILES.into_iter().take(2).map(media).collect();
+        Some(MetaRequest { description: None, content, required: true })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<Self::ParamType>,
+    ) -> poem::Result<Self> {
+        let given = request.content_type().and_then(|text| text.split(';').next());
+        let given = given.unwrap_or_default().trim();
+        let known = FILES.iter().find(|(kind, _)| kind.eq_ignore_ascii_case(given));
+        let Some((_, format)) = known else {
+            let detail = "send the file as Content-Type: text/csv or application/x-ndjson";
+            return Ok(Self(Err(Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))));
+        };
+        Ok(Self(Ok((*format, body.take()?))))
+    }
 }
 
 extractor!(Body<T>, T);

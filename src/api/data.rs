@@ -1,18 +1,17 @@
 //! Readings: the latest, their history, their statistics.
 
-use std::sync::Arc;
-
 use poem_openapi::{Enum, Object, OpenApi, param::Query};
 
 use super::{
     Api, State, Tag,
-    caller::{Caller, DataRead},
+    caller::{Caller, DataRead, DataWrite},
+    jobs::JobView,
     page::{self, Page},
-    problem::{Answer, Fault},
+    problem::{Answer, Fault, Ordered},
+    select::{Selection, read_labels},
     wire::{Reading, Time},
 };
 use crate::{
-    registry::Sensor,
     store::{Bucket, HistoryQuery, Order, StatisticsQuery, ValueStatistics},
     telemetry::{SensorId, Timestamp},
 };
@@ -114,12 +113,86 @@ impl Data {
         api: State<'_>,
         /// Of this device only
         device_id: Query<Option<String>>,
+        /// Of the sensor of this number only; repeated: of any of them
+        sensor_id: Query<Option<Vec<i64>>>,
         /// Of sensors of this name only
         sensor: Query<Option<String>>,
         /// Readings at most, 1 to 10000; 100 if left out
         limit: Query<Option<u32>>,
     ) -> Answer<Page<Reading>> {
-        latest(&api, device_id.0.as_deref(), sensor.0.as_deref(), limit.0).into()
+        latest(&api, &Selection::of(device_id.0, sensor_id.0, sensor.0), limit.0).into()
+    }
+
+    /// Readings of many sensors
+    ///
+    /// As the history, with filters over devices and sensors.
+    #[oai(path = "/api/data", method = "get", tag = "Tag::Data", operation_id = "list_data")]
+    #[expect(clippy::too_many_arguments, reason = "one argument a query parameter")]
+    async fn list(
+        &self,
+        _caller: Caller<DataRead>,
+        api: State<'_>,
+        /// Of this device only; repeated: of any of them
+        device_id: Query<Option<Vec<String>>>,
+        /// Of the sensor of this number only; repeated: of any of them
+        sensor_id: Query<Option<Vec<i64>>>,
+        /// Of sensors of this name only; repeated: of any of them
+        sensor: Query<Option<Vec<String>>>,
+        /// Of sensors of this type only; repeated: of any of them
+        #[oai(name = "type")]
+        kind: Query<Option<Vec<String>>>,
+        /// Of the devices of this gateway only
+        gateway: Query<Option<String>>,
+        /// Of devices with this label: `name` or `name:value`; repeated: with all of them
+        label: Query<Option<Vec<String>>>,
+        /// From this event time on
+        from: Query<Option<Time>>,
+        /// Before this event time
+        to: Query<Option<Time>>,
+        /// `desc` (newest first) if left out
+        order: Query<Option<SortOrder>>,
+        /// Readings in a page, 1 to 10000; 100 if left out
+        limit: Query<Option<u32>>,
+        /// `next_cursor` of the page before
+        cursor: Query<Option<String>>,
+    ) -> Answer<Page<Reading>> {
+        let of = Selection {
+            devices: device_id.0.unwrap_or_default(),
+            sensor_ids: sensor_id.0.unwrap_or_default(),
+            names: sensor.0.unwrap_or_default(),
+            kinds: kind.0.unwrap_or_default(),
+            gateway: gateway.0,
+            labels: read_labels(label.0.unwrap_or_default()),
+            with_retired: false,
+        };
+        let (limit, cursor, numbered) = (limit.0, cursor.0, (None, None));
+        let range = (from.0, to.0);
+        let asked = Asked { of, range, order: order.0, limit, cursor, numbered };
+        history(&api, asked).await.into()
+    }
+
+    /// Delete readings
+    ///
+    /// Of a device or of sensors, which stay and go on; a job does it. Readings that come in
+    /// meanwhile may go with them, unless `to` is given.
+    #[oai(path = "/api/data", method = "delete", tag = "Tag::Data", operation_id = "delete_data")]
+    async fn delete(
+        &self,
+        _caller: Caller<DataWrite>,
+        api: State<'_>,
+        /// Of this device
+        device_id: Query<Option<String>>,
+        /// Of the sensor of this number; repeated: of each of them
+        sensor_id: Query<Option<Vec<i64>>>,
+        /// Of the device's sensor of this name only
+        sensor: Query<Option<String>>,
+        /// From this event time on
+        from: Query<Option<Time>>,
+        /// Before this event time
+        to: Query<Option<Time>>,
+    ) -> Ordered<JobView> {
+        let of = Selection::of(device_id.0, sensor_id.0, sensor.0);
+        delete(&api, &of, (from.0, to.0)).await.into()
     }
 
     /// Readings of a range
@@ -139,6 +212,8 @@ impl Data {
         api: State<'_>,
         /// Of this device only; without it at most 1,000 sensors may match
         device_id: Query<Option<String>>,
+        /// Of the sensor of this number only; repeated: of any of them
+        sensor_id: Query<Option<Vec<i64>>>,
         /// Of sensors of this name only
         sensor: Query<Option<String>>,
         /// From this event time on
@@ -157,8 +232,7 @@ impl Data {
         per_page: Query<Option<u32>>,
     ) -> Answer<Page<Reading>> {
         let asked = Asked {
-            device: device_id.0,
-            sensor: sensor.0,
+            of: Selection::of(device_id.0, sensor_id.0, sensor.0),
             range: (from.0, to.0),
             order: order.0,
             limit: limit.0,
@@ -185,6 +259,8 @@ impl Data {
         api: State<'_>,
         /// Of this device only; at most 100 sensors may match
         device_id: Query<Option<String>>,
+        /// Of the sensor of this number only; repeated: of any of them
+        sensor_id: Query<Option<Vec<i64>>>,
         /// Of sensors of this name only
         sensor: Query<Option<String>>,
         /// From this event time on; a day before `to` if left out
@@ -194,44 +270,14 @@ impl Data {
         /// Length of the buckets of a series
         bucket: Query<Option<BucketSize>>,
     ) -> Answer<Page<SensorStatistics>> {
-        let of = (device_id.0.as_deref(), sensor.0.as_deref());
-        statistics(&api, of, (from.0, to.0), bucket.0).await.into()
+        let of = Selection::of(device_id.0, sensor_id.0, sensor.0);
+        statistics(&api, &of, (from.0, to.0), bucket.0).await.into()
     }
 }
 
-/// The sensors of a device, of a name, or all; 404 for a device that is not there.
-fn sensors(
-    api: &Api,
-    device: Option<&str>,
-    name: Option<&str>,
-    max: usize,
-) -> Result<Vec<Arc<Sensor>>, Fault> {
-    let devices = match device {
-        Some(key) => vec![super::devices::find(api, key)?],
-        None => api.registry.all(),
-    };
-    let mut found = Vec::new();
-    for device in devices {
-        match name {
-            Some(name) => found.extend(device.sensor(name)),
-            None => found.extend(device.sensors()),
-        }
-        if found.len() > max {
-            let detail = format!("more than {max} sensors match; give device_id or sensor");
-            return Err(Fault::invalid("device_id", detail));
-        }
-    }
-    Ok(found)
-}
-
-fn latest(
-    api: &Api,
-    device: Option<&str>,
-    name: Option<&str>,
-    limit: Option<u32>,
-) -> Result<Page<Reading>, Fault> {
+fn latest(api: &Api, of: &Selection, limit: Option<u32>) -> Result<Page<Reading>, Fault> {
     let limit = page::limit(limit, 100, 10_000)?;
-    let sensors = sensors(api, device, name, usize::MAX)?;
+    let sensors = of.sensors(api, usize::MAX)?;
     let mut newest: Vec<_> = sensors.iter().filter_map(|sensor| sensor.newest()).collect();
     newest.sort_by_key(|reading| std::cmp::Reverse((reading.event_time, reading.sensor_id)));
     newest.truncate(limit);
@@ -240,8 +286,7 @@ fn latest(
 
 /// A history request.
 struct Asked {
-    device: Option<String>,
-    sensor: Option<String>,
+    of: Selection,
     range: (Option<Time>, Option<Time>),
     order: Option<SortOrder>,
     limit: Option<u32>,
@@ -255,8 +300,7 @@ async fn history(api: &Api, asked: Asked) -> Result<Page<Reading>, Fault> {
     if numbered.is_some() && asked.cursor.is_some() {
         return Err(Fault::invalid("cursor", "give cursor or page, not both"));
     }
-    let (device, name) = (asked.device.as_deref(), asked.sensor.as_deref());
-    let sensors = sensors(api, device, name, HISTORY_SENSORS_MAX)?;
+    let sensors = asked.of.sensors(api, HISTORY_SENSORS_MAX)?;
     let query = HistoryQuery {
         sensors: sensors.iter().map(|sensor| sensor.id).collect(),
         from: asked.range.0.map(|time| time.0),
@@ -285,6 +329,29 @@ async fn history(api: &Api, asked: Asked) -> Result<Page<Reading>, Fault> {
     Ok(page)
 }
 
+async fn delete(
+    api: &Api,
+    of: &Selection,
+    (from, to): (Option<Time>, Option<Time>),
+) -> Result<(JobView, String), Fault> {
+    if of.devices.is_empty() && of.sensor_ids.is_empty() {
+        return Err(Fault::invalid("device_id", "say whose readings: device_id or sensor_id"));
+    }
+    let range = (from.map_or(Timestamp::MIN, |t| t.0), to.map_or(Timestamp::MAX, |t| t.0));
+    if range.0 >= range.1 {
+        return Err(Fault::invalid("from", "from is before to"));
+    }
+    let sensors = of.sensors(api, HISTORY_SENSORS_MAX)?;
+    let subject = match (sensors.as_slice(), of.devices.first()) {
+        ([sensor], _) => format!("{}/{}", sensor.device, sensor.name),
+        (_, Some(device)) => device.clone(),
+        (sensors, None) => format!("{} sensors", sensors.len()),
+    };
+    let job = JobView::from(api.jobs.delete_data(subject, &sensors, range).await?);
+    let location = job.location();
+    Ok((job, location))
+}
+
 fn read_cursor(text: &str) -> Result<(Timestamp, SensorId), Fault> {
     let parts = text.split_once('.').and_then(|(micros, sensor)| {
         Some((micros.parse::<i64>().ok()?, sensor.parse::<i64>().ok()?))
@@ -297,7 +364,7 @@ fn read_cursor(text: &str) -> Result<(Timestamp, SensorId), Fault> {
 
 async fn statistics(
     api: &Api,
-    (device, name): (Option<&str>, Option<&str>),
+    of: &Selection,
     (from, to): (Option<Time>, Option<Time>),
     bucket: Option<BucketSize>,
 ) -> Result<Page<SensorStatistics>, Fault> {
@@ -311,7 +378,7 @@ async fn statistics(
     if length > RANGE_MAX {
         return Err(Fault::invalid("from", "a range is at most 400 days"));
     }
-    let sensors = sensors(api, device, name, STATISTICS_SENSORS_MAX)?;
+    let sensors = of.sensors(api, STATISTICS_SENSORS_MAX)?;
     let bucket = bucket.map(|size| match size {
         BucketSize::Minute => Bucket::Minute,
         BucketSize::FiveMinutes => Bucket::FiveMinutes,

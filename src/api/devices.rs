@@ -1,99 +1,49 @@
-//! Devices: look, register, edit, approve, delete.
+//! Devices: look, register, edit, approve, retire, delete.
 
-use std::{collections::HashMap, sync::Arc};
+mod view;
 
-use poem::http::StatusCode;
+use std::sync::Arc;
+
 use poem_openapi::{
-    Object, OpenApi,
+    Enum, Object, OpenApi,
     param::{Header, Path, Query},
+    types::{ParseFromJSON, ToJSON, Type},
 };
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use self::view::{DeviceChange, NewDeviceBody};
+pub(super) use self::view::{
+    DeviceView, checked_key, checked_text, checked_text_of, labels_text, word,
+};
 use super::{
     Api, State, Tag,
     body::Body,
     caller::{Caller, DevicesRead, DevicesWrite},
     credentials::cut_device,
     etag,
+    jobs::{JobView, Removal, Removed},
     page::{self, Page},
-    problem::{Answer, Changed, Created, Deleted, Fault, One},
-    wire::Time,
+    problem::{Answer, Changed, Created, Fault, One},
+    select::read_labels,
 };
 use crate::{
     alarm::engine::Order,
     ingest::replay_held,
     registry::{Device, DeviceSnapshot},
     store::{DeviceEdit, DeviceRow, NewDevice},
-    telemetry::{Approval, DeviceFacts, DeviceKey, DeviceKind, Timestamp},
+    telemetry::{Approval, DeviceKind, Timestamp},
 };
 
 pub(super) struct Devices;
 
-/// A place on earth (WGS 84, degrees)
-#[derive(Debug, Clone, Object)]
-struct Location {
-    latitude: f64,
-    longitude: f64,
-}
-
-/// A device as it is
-#[derive(Debug, Clone, Object)]
-#[oai(skip_serializing_if_is_none)]
-pub(super) struct DeviceView {
-    /// Its id: what it calls itself
-    device: String,
-    name: Option<String>,
-    /// `device` or `gateway`
-    kind: String,
-    /// The gateway that speaks for it
-    gateway: Option<String>,
-    online: bool,
-    /// What it last said its status is
-    status: Option<String>,
-    firmware: Option<String>,
-    ip: Option<String>,
-    uptime_seconds: Option<i64>,
-    location: Option<Location>,
-    labels: HashMap<String, String>,
-    /// `active`; `pending`: its data waits for approval; `blocked`: its data is refused
-    approval: String,
-    first_seen: Time,
-    last_seen: Option<Time>,
-    last_heartbeat: Option<Time>,
-    /// The device as its last messages describe it: `sensors`, `status`, `location`, …
-    last_report: Option<Value>,
-}
-
-/// A device to be registered
-#[derive(Debug, Clone, Object, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[oai(deny_unknown_fields)]
-struct NewDeviceBody {
-    /// Its id: 1 to 64 of A-Z a-z 0-9 . _ : -
-    device: String,
-    name: Option<String>,
-    /// `device` (the default) or `gateway`
-    kind: Option<String>,
-    gateway: Option<String>,
-    labels: Option<HashMap<String, String>>,
-}
-
-/// What may be changed of a device; what is left out stays
-#[derive(Debug, Clone, Object, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[oai(deny_unknown_fields)]
-struct DeviceChange {
-    /// "" removes it
-    name: Option<String>,
-    /// `device` or `gateway`
-    kind: Option<String>,
-    /// "" removes it
-    gateway: Option<String>,
-    /// Replaces all labels
-    labels: Option<HashMap<String, String>>,
-    /// `active`, `pending` or `blocked`
-    approval: Option<String>,
+/// What becomes of the readings of what is deleted
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase")]
+pub(super) enum DataFate {
+    /// Deleted with it, by a job
+    Delete,
+    /// Kept: it is out of the lists and takes no more data, and can be brought back
+    Keep,
 }
 
 /// What an approval has set free
@@ -126,6 +76,12 @@ impl Devices {
         kind: Query<Option<String>>,
         /// `active`, `pending` or `blocked`
         approval: Query<Option<String>>,
+        /// Of this gateway only
+        gateway: Query<Option<String>>,
+        /// With this label: `name` or `name:value`; repeated: with all of them
+        label: Query<Option<Vec<String>>>,
+        /// `true`: only those that are out of the lists
+        retired: Query<Option<bool>>,
         /// Part of the id or the name
         q: Query<Option<String>>,
         /// Devices in a page, 1 to 1000; 100 if left out
@@ -133,7 +89,20 @@ impl Devices {
         /// `next_cursor` of the page before
         cursor: Query<Option<String>>,
     ) -> Answer<Page<DeviceView>> {
-        list(&api, online.0, kind.0, approval.0, q.0, (limit.0, cursor.0)).into()
+        let filter = DeviceFilter::read(kind.0, approval.0, label.0);
+        filter
+            .map(|filter| DeviceFilter {
+                online: online.0,
+                gateway: gateway.0,
+                is_retired: retired.0.unwrap_or(false),
+                text: q.0,
+                ..filter
+            })
+            .and_then(|filter| {
+                let view = |device: &Device| device.snapshot().into();
+                list(&api, &filter, (limit.0, cursor.0), view)
+            })
+            .into()
     }
 
     /// Register a device
@@ -150,7 +119,13 @@ impl Devices {
         body: Body<NewDeviceBody>,
     ) -> Created<DeviceView> {
         match body.0 {
-            Ok(body) => create(&api, &caller, body).await.into(),
+            Ok(body) => match new_device(&api, body) {
+                Ok(device) => {
+                    caller.note(json!({"device": device.key.to_string()}));
+                    create(&api, device).await.map(|d| d.snapshot().into()).into()
+                }
+                Err(fault) => fault.into(),
+            },
             Err(fault) => fault.into(),
         }
     }
@@ -171,8 +146,8 @@ impl Devices {
         find(&api, &device)
             .map(|device| {
                 let snapshot = device.snapshot();
-                let version = snapshot.version;
-                (version, Box::new(snapshot.into()))
+                let tag = etag::entity_tag(snapshot.version);
+                (Box::new(snapshot.into()), tag)
             })
             .into()
     }
@@ -180,7 +155,7 @@ impl Devices {
     /// Change a device
     ///
     /// With `If-Match`, only if nobody has changed it since it was read. What is connected as a
-    /// device that is blocked is cut.
+    /// device that is blocked is cut; `approval` other than `blocked` brings a retired one back.
     #[oai(
         path = "/api/devices/:device",
         method = "patch",
@@ -204,9 +179,10 @@ impl Devices {
         update(&api, &caller, (&device, if_match.0.as_deref()), change).await.into()
     }
 
-    /// Delete a device with its sensors and readings
+    /// Delete a device
     ///
-    /// Its messages are refused while that goes on; afterwards it is as if never seen.
+    /// With its sensors and readings, by a job: its messages are refused while that goes on;
+    /// afterwards it is as if never seen. With `data=keep` it is retired instead, at once.
     #[oai(
         path = "/api/devices/:device",
         method = "delete",
@@ -218,8 +194,16 @@ impl Devices {
         _caller: Caller<DevicesWrite>,
         api: State<'_>,
         device: Path<String>,
-    ) -> Deleted {
-        delete(&api, &device).await.into()
+        /// `delete` if left out
+        data: Query<Option<DataFate>>,
+        /// The ETag that the device had when it was read
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
+    ) -> Removal {
+        match find(&api, &device) {
+            Ok(device) => delete(&api, &device, data.0, if_match.0.as_deref()).await.into(),
+            Err(fault) => fault.into(),
+        }
     }
 
     /// Approve a pending or blocked device
@@ -246,86 +230,79 @@ pub(super) fn find(api: &Api, key: &str) -> Result<Arc<Device>, Fault> {
     api.registry.get(key).ok_or_else(|| Fault::not_found("device"))
 }
 
-/// A word of a closed list, as a parameter.
-fn word<T: std::str::FromStr<Err = crate::telemetry::InvalidWord>>(
-    name: &str,
-    given: Option<String>,
-) -> Result<Option<T>, Fault> {
-    given
-        .map(|text| {
-            text.parse().map_err(|error: crate::telemetry::InvalidWord| {
-                Fault::invalid(name, error.to_string())
-            })
-        })
-        .transpose()
+/// Which devices are asked for.
+#[derive(Default)]
+pub(super) struct DeviceFilter {
+    pub(super) online: Option<bool>,
+    pub(super) kind: Option<DeviceKind>,
+    pub(super) approval: Option<Approval>,
+    pub(super) gateway: Option<String>,
+    pub(super) labels: Vec<(String, Option<String>)>,
+    pub(super) is_retired: bool,
+    pub(super) text: Option<String>,
 }
 
-fn list(
+impl DeviceFilter {
+    fn read(
+        kind: Option<String>,
+        approval: Option<String>,
+        labels: Option<Vec<String>>,
+    ) -> Result<Self, Fault> {
+        let labels = read_labels(labels.unwrap_or_default());
+        let (kind, approval) = (word("kind", kind)?, word("approval", approval)?);
+        Ok(Self { kind, approval, labels, ..Self::default() })
+    }
+
+    pub(super) fn has(&self, device: &Device) -> bool {
+        let text = self.text.as_ref().map(|text| text.to_lowercase());
+        let contains = |field: &str| text.as_ref().is_none_or(|t| field.to_lowercase().contains(t));
+        device.matches(self.online, self.kind, self.approval)
+            && device.is_retired() == self.is_retired
+            && self.gateway.as_ref().is_none_or(|gateway| device.is_behind(gateway))
+            && device.has_labels(&self.labels)
+            && (contains(device.key.as_str()) || device.name().is_some_and(|n| contains(&n)))
+    }
+}
+
+/// A page of devices as `view` shows them.
+pub(super) fn list<T: Type + ParseFromJSON + ToJSON>(
     api: &Api,
-    online: Option<bool>,
-    kind: Option<String>,
-    approval: Option<String>,
-    text: Option<String>,
+    filter: &DeviceFilter,
     (limit, cursor): (Option<u32>, Option<String>),
-) -> Result<Page<DeviceView>, Fault> {
-    let kind: Option<DeviceKind> = word("kind", kind)?;
-    let approval: Option<Approval> = word("approval", approval)?;
+    view: impl Fn(&Device) -> T,
+) -> Result<Page<T>, Fault> {
     let limit = page::limit(limit, 100, 1_000)?;
-    let text = text.map(|text| text.to_lowercase());
-    let contains = |field: &str| text.as_ref().is_none_or(|t| field.to_lowercase().contains(t));
     let mut found = api
         .registry
         .all()
         .into_iter()
         .filter(|device| cursor.as_ref().is_none_or(|after| device.key.as_str() > after.as_str()))
-        .filter(|device| device.matches(online, kind, approval))
-        .filter(|device| {
-            contains(device.key.as_str()) || device.name().is_some_and(|n| contains(&n))
-        });
+        .filter(|device| filter.has(device));
     let devices: Vec<_> = found.by_ref().take(limit).collect();
     let has_more = found.next().is_some();
     let next = devices.last().filter(|_| has_more).map(|device| device.key.to_string());
-    Ok(Page::new(devices.iter().map(|device| device.snapshot().into()).collect(), next))
+    Ok(Page::new(devices.iter().map(|device| view(device)).collect(), next))
 }
 
-async fn create(
-    api: &Api,
-    caller: &Caller<DevicesWrite>,
-    body: NewDeviceBody,
-) -> Result<DeviceView, Fault> {
-    let key = DeviceKey::new(&body.device)
-        .map_err(|error| Fault::invalid("/device", error.to_string()))?;
-    let kind = word("/kind", body.kind)?.unwrap_or_default();
+fn new_device(api: &Api, body: NewDeviceBody) -> Result<NewDevice, Fault> {
     let gateway = body.gateway.map(|text| checked_key("/gateway", &text)).transpose()?;
-    let device = NewDevice {
-        key: key.clone(),
+    Ok(NewDevice {
+        key: checked_key("/device", &body.device)?,
         name: body.name.map(|name| checked_text("/name", name)).transpose()?,
-        kind,
-        gateway,
+        kind: word("/kind", body.kind)?.unwrap_or_default(),
+        gateway: gateway.map(|key| key.to_string()),
         labels: labels_text(body.labels.unwrap_or_default())?,
         approval: Approval::Active,
         first_seen: Timestamp::from_micros(api.clock.unix_micros()),
-    };
+    })
+}
+
+pub(super) async fn create(api: &Api, device: NewDevice) -> Result<Arc<Device>, Fault> {
     let id = api.store.create_device(&device).await?;
-    let row = DeviceRow {
-        id,
-        key,
-        name: device.name,
-        kind,
-        gateway: device.gateway,
-        facts: DeviceFacts::default(),
-        labels: device.labels,
-        first_seen: device.first_seen,
-        last_seen: None,
-        last_heartbeat: None,
-        online: false,
-        last_report: None,
-        approval: device.approval,
-        version: 1,
-    };
+    let row = DeviceRow::made(id, &device);
     let device = api.registry.adopt_device(Arc::new(Device::new(row)));
-    caller.note(json!({"device": device.key.to_string()}));
-    Ok(device.snapshot().into())
+    api.committer.order(Order::Reconsider { device: device.clone() });
+    Ok(device)
 }
 
 async fn update(
@@ -345,32 +322,24 @@ async fn update(
     };
     let gateway = match change.gateway {
         Some(text) if text.is_empty() => None,
-        Some(text) => Some(checked_key("/gateway", &text)?),
+        Some(text) => Some(checked_key("/gateway", &text)?.to_string()),
         None => before.gateway,
     };
     let labels = match change.labels {
         Some(labels) => labels_text(labels)?,
         None => Value::Object(before.labels).to_string(),
     };
-    let approval: Approval = word("/approval", change.approval)?.unwrap_or(before.approval);
     let edit = DeviceEdit {
         name,
         kind: word("/kind", change.kind)?.unwrap_or(before.kind),
         gateway,
         labels,
-        approval,
+        approval: word("/approval", change.approval)?.unwrap_or(before.approval),
     };
-    let version = api.store.update_device(device.id, before.version, &edit).await?;
-    device.apply(edit, version);
-    api.committer.order(Order::Reconsider { device: device.clone() });
-    caller.note(json!({"before": said_before, "after": said(&device.snapshot())}));
-    if approval == Approval::Blocked {
-        cut_device(api, &device);
-    }
-    if approval == Approval::Active && before.approval != Approval::Active {
-        replay_held(&api.store, &api.tap, device.id, &device.key).await?;
-    }
-    Ok(device.snapshot().into())
+    edit_device(api, &device, (before.version, before.approval), edit).await?;
+    let after = device.snapshot();
+    caller.note(json!({"before": said_before, "after": said(&after)}));
+    Ok(after.into())
 }
 
 /// What the audit log says of a device.
@@ -382,6 +351,28 @@ fn said(device: &DeviceSnapshot) -> Value {
         "labels": device.labels,
         "approval": device.approval.to_string(),
     })
+}
+
+/// Stores an edit; one that approves the device sets free what is held of it, one that blocks it
+/// cuts what is connected as it.
+pub(super) async fn edit_device(
+    api: &Api,
+    device: &Arc<Device>,
+    (version, approval): (i64, Approval),
+    edit: DeviceEdit,
+) -> Result<(), Fault> {
+    let is_approved = edit.approval == Approval::Active && approval != Approval::Active;
+    let is_blocked = edit.approval == Approval::Blocked;
+    let version = api.store.update_device(device.id, version, &edit).await?;
+    device.apply(edit, version);
+    api.committer.order(Order::Reconsider { device: device.clone() });
+    if is_blocked {
+        cut_device(api, device);
+    }
+    if is_approved {
+        replay_held(&api.store, &api.tap, device.id, &device.key).await?;
+    }
+    Ok(())
 }
 
 async fn approve(api: &Api, key: &str) -> Result<Approved, Fault> {
@@ -404,77 +395,24 @@ async fn approve(api: &Api, key: &str) -> Result<Approved, Fault> {
     Ok(Approved { device: device.snapshot().into(), replayed })
 }
 
-async fn delete(api: &Api, key: &str) -> Result<(), Fault> {
-    let device = find(api, key)?;
-    if !device.begin_leaving() {
-        let detail = "the device is being deleted already";
-        return Err(Fault::new(StatusCode::CONFLICT, detail));
+pub(super) async fn delete(
+    api: &Api,
+    device: &Arc<Device>,
+    fate: Option<DataFate>,
+    if_match: Option<&str>,
+) -> Result<Removed, Fault> {
+    let version = device.snapshot().version;
+    etag::check(if_match, version)?;
+    if fate == Some(DataFate::Keep) {
+        let now = Timestamp::from_micros(api.clock.unix_micros());
+        let version = api.store.retire_device(device.id, version, now).await?;
+        device.retire(now, version);
+        api.committer.order(Order::Reconsider { device: device.clone() });
+        cut_device(api, device);
+        tracing::info!(device = %device.key, "device retired");
+        return Ok(Removed::Kept);
     }
-    let sensors: Vec<_> = device.sensors().iter().map(|sensor| sensor.id).collect();
-    if let Err(error) = api.store.delete_device(device.id, &sensors).await {
-        device.stay();
-        return Err(error.into());
-    }
-    api.registry.remove(&device);
-    api.committer.order(Order::Forget { device: device.clone() });
-    api.access.devices.forget(device.id);
-    cut_device(api, &device);
-    tracing::info!(device = %device.key, "device deleted");
-    Ok(())
-}
-
-const TEXT_MAX: usize = 200;
-
-pub(super) fn checked_text(pointer: &str, text: String) -> Result<String, Fault> {
-    if text.chars().count() > TEXT_MAX || text.chars().any(char::is_control) {
-        return Err(Fault::invalid(pointer, "at most 200 characters, no control characters"));
-    }
-    Ok(text)
-}
-
-fn checked_key(pointer: &str, text: &str) -> Result<String, Fault> {
-    let key = DeviceKey::new(text).map_err(|error| Fault::invalid(pointer, error.to_string()))?;
-    Ok(key.to_string())
-}
-
-fn labels_text(labels: HashMap<String, String>) -> Result<String, Fault> {
-    if labels.len() > 64 {
-        return Err(Fault::invalid("/labels", "at most 64 labels"));
-    }
-    let mut checked = Map::new();
-    for (name, value) in labels {
-        let (name, value) = (checked_text("/labels", name)?, checked_text("/labels", value)?);
-        checked.insert(name, Value::String(value));
-    }
-    Ok(Value::Object(checked).to_string())
-}
-
-impl From<DeviceSnapshot> for DeviceView {
-    fn from(device: DeviceSnapshot) -> Self {
-        let labels = device.labels.into_iter().filter_map(|(name, value)| match value {
-            Value::String(value) => Some((name, value)),
-            _ => None,
-        });
-        let facts = device.facts;
-        Self {
-            device: device.key.to_string(),
-            name: device.name,
-            kind: device.kind.to_string(),
-            gateway: device.gateway,
-            online: device.online,
-            status: facts.status,
-            firmware: facts.firmware,
-            ip: facts.ip,
-            uptime_seconds: facts.uptime_seconds,
-            location: facts
-                .location
-                .map(|l| Location { latitude: l.latitude, longitude: l.longitude }),
-            labels: labels.collect(),
-            approval: device.approval.to_string(),
-            first_seen: Time(device.first_seen),
-            last_seen: device.last_seen.map(Time),
-            last_heartbeat: device.last_heartbeat.map(Time),
-            last_report: device.last_report.map(Value::Object),
-        }
-    }
+    let job = api.jobs.delete_device(device).await?;
+    cut_device(api, device);
+    Ok(Removed::Ordered(Box::new(JobView::from(job))))
 }

@@ -1,12 +1,12 @@
-//! The OpenAPI document, with an example of each operation's request and answer, and with what it
-//! needs to be used.
+//! The OpenAPI document, with an example of each operation's request and answer, with what it needs
+//! to be used, and with what the guard takes of every POST.
 //!
 //! The examples are from a run (`openapi/examples.json`, by operation id); poem-openapi has no place
 //! for them where types are shared by many operations.
 
 use serde_json::{Value, json};
 
-use super::caller::SIGNED_IN;
+use super::{caller::SIGNED_IN, idempotency};
 
 const EXAMPLES: &str = include_str!("../../openapi/examples.json");
 
@@ -18,10 +18,13 @@ pub(super) fn finished(spec: &str) -> String {
         return spec.to_owned();
     };
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
-    for operations in paths.into_iter().flat_map(|paths| paths.values_mut()) {
-        for operation in operations.as_object_mut().into_iter().flat_map(|o| o.values_mut()) {
+    for (path, operations) in paths.into_iter().flatten() {
+        for (method, operation) in operations.as_object_mut().into_iter().flatten() {
             add_examples(operation, &examples);
             add_security(operation);
+            if method == "post" && idempotency::is_kept(path) {
+                add_repetition(operation);
+            }
         }
     }
     if let Some(components) = document.get_mut("components").and_then(Value::as_object_mut) {
@@ -68,6 +71,24 @@ fn add_examples(operation: &mut Value, examples: &Value) {
     let success = responses
         .and_then(|responses| responses.iter_mut().find(|(status, _)| status.starts_with('2')));
     set(success.map(|(_, response)| response), example.get("response"));
+}
+
+/// The header that almost every POST may carry; the guard reads it before the operation does.
+fn add_repetition(operation: &mut Value) {
+    let header = json!({
+        "name": "Idempotency-Key",
+        "schema": {"type": "string", "maxLength": 255},
+        "in": "header",
+        "description": "1 to 255 characters of your choice. The request sent again with the same key \
+            within a day gets its first answer; with another body 422, while it is under way 409.",
+        "required": false,
+        "deprecated": false,
+    });
+    let Some(operation) = operation.as_object_mut() else { return };
+    let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+    if let Some(parameters) = parameters.as_array_mut() {
+        parameters.push(header);
+    }
 }
 
 /// Sets the example of every media type that a body or a response has.

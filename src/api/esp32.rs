@@ -65,7 +65,8 @@ impl Esp32 {
         api: State<'_>,
     ) -> Shown<Vec<DeviceStatus>> {
         let devices = api.registry.all();
-        let status = devices.iter().map(|device| {
+        let devices = devices.iter().filter(|device| !device.is_retired());
+        let status = devices.map(|device| {
             let device = device.snapshot();
             DeviceStatus {
                 device_id: device.key.to_string(),

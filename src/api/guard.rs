@@ -1,12 +1,14 @@
-//! Around every request: who calls, body limit, time limit, errors as problems, log line, metrics,
-//! and the audit log.
+//! Around every request: who calls, body limit, packed bodies, repetitions, time limit, errors as
+//! problems, log line, metrics, and the audit log.
 //!
 //! What is under `/api` is closed to those that are not known, whatever the operation says; which
 //! scope it needs is asked at the operation (`caller`). A change runs in a task of its own: it is
 //! done to its end and noted, whether its client waits for the answer or not.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{io::Read, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
 use futures_util::FutureExt;
 use metrics::{counter, histogram};
 use poem::{
@@ -19,7 +21,10 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     caller::{self, Noted, unauthorized},
+    idempotency::{self, Idempotency},
+    imports,
     problem::{Fault, with_hints},
+    stream::{self, Streams},
 };
 use crate::{
     access::{Access, Actor, AuditEntry, Principal, Scope},
@@ -30,6 +35,9 @@ use crate::{
 pub(super) struct Guard<E> {
     pub(super) inner: Arc<E>,
     pub(super) access: Arc<Access>,
+    pub(super) idempotency: Idempotency,
+    /// Where tickets are, which stand for credentials.
+    pub(super) streams: Arc<Streams>,
     pub(super) clock: Clock,
     pub(super) max_body: usize,
     pub(super) request_timeout: Duration,
@@ -45,7 +53,8 @@ const OPEN: [&str; 3] = ["/api/health", "/api/auth/login", "/api/auth/refresh"];
 /// What is done all the time, and changes nothing that people have set.
 const UNNOTED: [&str; 3] = ["upload_telemetry", "upload_data", "refresh_tokens"];
 /// What has a body and changes nothing: it ends when its client goes.
-const QUESTIONS: [&str; 2] = ["/api/alarm-rules/backtest", "/api/alarm-rules/validate"];
+const QUESTIONS: [&str; 3] =
+    ["/api/alarm-rules/backtest", "/api/alarm-rules/validate", "/api/ingest/dry-run"];
 const REQUEST_ID_MAX: usize = 64;
 
 impl<E: Endpoint + 'static> Endpoint for Guard<E> {
@@ -57,11 +66,15 @@ impl<E: Endpoint + 'static> Endpoint for Guard<E> {
         let path = request.uri().path().to_owned();
         let peer = request.remote_addr().to_string();
         let peer = peer.strip_prefix("socket://").unwrap_or(&peer);
-        let answered = match timeout(self.request_timeout, self.answer(request)).await {
-            Ok(response) => response,
-            Err(_) => {
-                let detail = "the request took too long";
-                Fault::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+        let answered = match is_file(&request) {
+            // However long it takes: each piece of the file has a limit of its own.
+            true => self.answer(request).await,
+            false => {
+                let answered = timeout(self.request_timeout, self.answer(request)).await;
+                answered.unwrap_or_else(|_| {
+                    let detail = "the request took too long";
+                    Fault::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+                })
             }
         };
         let mut response = with_hints(answered);
@@ -94,13 +107,10 @@ impl<E: Endpoint + 'static> Guard<E> {
         };
         let mut is_question =
             matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if !is_question {
-            match request.take_body().into_bytes_limit(self.max_body).await {
-                Ok(bytes) => request.set_body(bytes),
-                Err(error) => {
-                    let status = error.as_response_status();
-                    return Fault::new(status, error.to_string()).into_response();
-                }
+        let is_file = is_file(&request);
+        if !is_question && !is_file {
+            if let Err(fault) = self.take_in(&mut request).await {
+                return fault.into_response();
             }
             is_question = QUESTIONS.contains(&request.uri().path());
         }
@@ -110,53 +120,46 @@ impl<E: Endpoint + 'static> Guard<E> {
             }
             return answer(&*self.inner, request).await;
         }
-        let change = self.change(request, principal);
-        match self.changes.spawn(change).await {
+        let identity = principal.as_ref().map(Principal::identity).unwrap_or_default();
+        let key = match idempotency::key(&request, &identity) {
+            Ok(key) => key,
+            Err(fault) => return fault.into_response(),
+        };
+        let (inner, access) = (self.inner.clone(), self.access.clone());
+        let change = move |request| change(inner, access, request, principal);
+        if let Some(key) = key {
+            return self.idempotency.answer(key, request, is_file, change).await;
+        }
+        match self.changes.spawn(change(request)).await {
             Ok(response) => response,
             Err(_) => Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "").into_response(),
         }
     }
 
-    /// Makes a change and notes it.
-    fn change(
-        &self,
-        mut request: Request,
-        principal: Option<Principal>,
-    ) -> impl Future<Output = Response> + Send + 'static {
-        let noted = Noted::default();
-        let mut entry = AuditEntry {
-            actor: principal.as_ref().map_or(Actor::Anybody, |known| known.actor.clone()),
-            action: String::new(),
-            resource: request.uri().path().to_owned(),
-            detail: None,
-            address: caller::address(&request).map(|address| address.to_string()),
-            request_id: request_id(&request),
-        };
-        request.extensions_mut().insert(noted.clone());
-        if let Some(principal) = principal {
-            request.extensions_mut().insert(principal);
+    /// Reads the body, unpacked, as far as it may go.
+    async fn take_in(&self, request: &mut Request) -> Result<(), Fault> {
+        let is_gzip = imports::is_gzip(request)?;
+        let body = request.take_body().into_bytes_limit(self.max_body).await;
+        let mut bytes =
+            body.map_err(|error| Fault::new(error.as_response_status(), error.to_string()))?;
+        if is_gzip {
+            bytes = unpacked(&bytes, self.max_body)?;
+            request.headers_mut().remove(header::CONTENT_ENCODING);
         }
-        let (inner, access) = (self.inner.clone(), self.access.clone());
-        async move {
-            let response = answer(&*inner, request).await;
-            let operation = response.data::<OperationId>().map(|id| id.0);
-            let operation = operation.filter(|id| !UNNOTED.contains(id));
-            if let Some(operation) = operation.filter(|_| response.status().is_success()) {
-                let note = noted.take();
-                entry.action = operation.to_owned();
-                entry.actor = note.actor.unwrap_or(entry.actor);
-                entry.detail = note.detail.map(|detail| detail.to_string());
-                if let Err(error) = access.note(entry).await {
-                    tracing::error!(%error, operation, "a change is missing from the audit log");
-                }
-            }
-            response
-        }
+        request.set_body(bytes);
+        Ok(())
     }
 
     /// Who calls; `Err` where that has to be known, and is not.
     fn admit(&self, request: &Request) -> Result<Option<Principal>, Fault> {
         let path = request.uri().path();
+        let is_stream = stream::is_stream(path);
+        if is_stream && let Some(ticket) = stream::ticket_in(request.uri()) {
+            return self.streams.tickets.redeem(ticket).map(Some).ok_or_else(|| {
+                let detail = "the ticket is used up, out of date or none";
+                Fault::new(StatusCode::UNAUTHORIZED, detail)
+            });
+        }
         let principal = self.recognise(request);
         let is_below = |folder: &str| {
             path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -166,7 +169,7 @@ impl<E: Endpoint + 'static> Guard<E> {
         } else if is_below("/docs") || is_below("/openapi.json") {
             self.open_docs
         } else {
-            !is_below("/api") || OPEN.contains(&path)
+            !(is_below("/api") || is_stream) || OPEN.contains(&path)
         };
         match &principal {
             None if !is_open => Err(unauthorized()),
@@ -190,6 +193,60 @@ impl<E: Endpoint + 'static> Guard<E> {
             });
         presented.and_then(|text| self.access.recognise(text)).or_else(|| self.access.anybody())
     }
+}
+
+/// Makes a change and notes it.
+async fn change<E: Endpoint>(
+    inner: Arc<E>,
+    access: Arc<Access>,
+    mut request: Request,
+    principal: Option<Principal>,
+) -> Response {
+    let noted = Noted::default();
+    let mut entry = AuditEntry {
+        actor: principal.as_ref().map_or(Actor::Anybody, |known| known.actor.clone()),
+        action: String::new(),
+        resource: request.uri().path().to_owned(),
+        detail: None,
+        address: caller::address(&request).map(|address| address.to_string()),
+        request_id: request_id(&request),
+    };
+    request.extensions_mut().insert(noted.clone());
+    if let Some(principal) = principal {
+        request.extensions_mut().insert(principal);
+    }
+    let response = answer(&*inner, request).await;
+    let operation = response.data::<OperationId>().map(|id| id.0);
+    let operation = operation.filter(|id| !UNNOTED.contains(id));
+    if let Some(operation) = operation.filter(|_| response.status().is_success()) {
+        let note = noted.take();
+        entry.action = operation.to_owned();
+        entry.actor = note.actor.unwrap_or(entry.actor);
+        entry.detail = note.detail.map(|detail| detail.to_string());
+        if let Err(error) = access.note(entry).await {
+            tracing::error!(%error, operation, "a change is missing from the audit log");
+        }
+    }
+    response
+}
+
+/// Whether the body is a file that is written to disk as it comes.
+fn is_file(request: &Request) -> bool {
+    request.method() == Method::POST && request.uri().path() == imports::PATH
+}
+
+fn unpacked(bytes: &Bytes, max: usize) -> Result<Bytes, Fault> {
+    let mut unpacked = Vec::new();
+    let mut reader = MultiGzDecoder::new(&bytes[..]).take(max as u64 + 1);
+    reader.read_to_end(&mut unpacked).map_err(|error| {
+        let detail = format!("the body can't be unpacked: {error}");
+        Fault::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    if unpacked.len() > max {
+        let detail = "payload too large, unpacked";
+        return Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    Ok(unpacked.into())
 }
 
 async fn answer<E: Endpoint>(inner: &E, request: Request) -> Response {

@@ -121,7 +121,7 @@ impl Keys {
         id: Path<i64>,
     ) -> One<KeyView> {
         let key = api.access.keys.get(*id).ok_or_else(|| Fault::not_found("key"));
-        key.map(|key| (key.version, KeyView::from(&key))).into()
+        key.map(|key| (KeyView::from(&key), etag::entity_tag(key.version))).into()
     }
 
     /// Change an API key

@@ -19,8 +19,13 @@ mod devices;
 mod document;
 mod esp32;
 mod etag;
+mod export;
+mod gateways;
 mod guard;
 mod health;
+mod idempotency;
+mod imports;
+mod jobs;
 mod keys;
 mod notification_target_form;
 mod notification_targets;
@@ -28,9 +33,12 @@ mod notifications;
 mod page;
 mod problem;
 mod quarantine;
+mod rehearsal;
+mod select;
 mod sensors;
 mod service;
 mod silences;
+mod stream;
 mod typed;
 mod uploads;
 mod users;
@@ -45,13 +53,20 @@ use poem_openapi::{OpenApiService, Tags};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use acceptor::Acceptor;
+pub use alarm_view::alarm_change;
+pub use stream::Streams;
 
-use self::guard::Guard;
+use self::{
+    guard::Guard,
+    idempotency::Idempotency,
+    stream::{Scope, Socket},
+};
 use crate::{
     access::Access,
     alarm::notify::{Channels, Notifier},
     clock::Clock,
     ingest::{Committer, Tap},
+    jobs::Jobs,
     metrics::Exporter,
     mqtt::Broker,
     registry::Registry,
@@ -68,7 +83,9 @@ pub struct Api {
     pub registry: Arc<Registry>,
     pub tap: Arc<Tap>,
     pub committer: Arc<Committer>,
+    pub jobs: Arc<Jobs>,
     pub broker: Arc<Broker>,
+    pub streams: Arc<Streams>,
     pub notifier: Notifier,
     /// For tests of a target; what is told otherwise goes through the outbox.
     pub channels: Arc<Channels>,
@@ -80,6 +97,8 @@ pub struct Api {
     pub clock: Clock,
     /// Bytes.
     pub max_body: usize,
+    /// Bytes of an imported file, unpacked.
+    pub max_import: u64,
     pub request_timeout: Duration,
     pub logs_requests: bool,
 }
@@ -94,10 +113,16 @@ impl Api {
 
 #[derive(Tags)]
 enum Tag {
-    /// Devices, their sensors, who is online
+    /// Devices and who is online
     Devices,
+    /// Sensors and what people have set of them
+    Sensors,
+    /// Devices that speak for others
+    Gateways,
     /// Readings: latest, history, statistics, uploads
     Data,
+    /// What happens, as it happens
+    Streams,
     /// Alarms and the rules that raise them
     Alarms,
     /// Who is told of alarms, what was told, and what is not told for a while
@@ -106,6 +131,8 @@ enum Tag {
     Quarantine,
     /// Who may do what: signing in, users, keys, credentials of devices, what was done
     Access,
+    /// Work that goes on after its request
+    Jobs,
     /// The service itself
     Service,
 }
@@ -113,16 +140,15 @@ enum Tag {
 type Resources = (
     devices::Devices,
     sensors::Sensors,
-    data::Data,
+    gateways::Gateways,
+    (data::Data, export::Export, imports::Imports, rehearsal::Rehearsal),
     uploads::Uploads,
+    stream::Stream,
     backtest::Backtests,
     quarantine::Quarantine,
-    alarm_rules::AlarmRules,
-    alarms::Alarms,
-    alarm_operations::AlarmOperations,
-    notifications::Notifications,
-    notification_targets::NotificationTargets,
-    silences::Silences,
+    jobs::Jobs,
+    (alarm_rules::AlarmRules, alarms::Alarms, alarm_operations::AlarmOperations),
+    (notifications::Notifications, notification_targets::NotificationTargets, silences::Silences),
     esp32::Esp32,
     (auth::Auth, users::Users, keys::Keys, credentials::Credentials, audit::Audit),
     service::Service,
@@ -133,16 +159,19 @@ fn service() -> OpenApiService<Resources, ()> {
     let resources = (
         devices::Devices,
         sensors::Sensors,
-        data::Data,
+        gateways::Gateways,
+        (data::Data, export::Export, imports::Imports, rehearsal::Rehearsal),
         uploads::Uploads,
+        stream::Stream,
         backtest::Backtests::default(),
         quarantine::Quarantine,
-        alarm_rules::AlarmRules::default(),
-        alarms::Alarms,
-        alarm_operations::AlarmOperations,
-        notifications::Notifications,
-        notification_targets::NotificationTargets::default(),
-        silences::Silences,
+        jobs::Jobs,
+        (alarm_rules::AlarmRules::default(), alarms::Alarms, alarm_operations::AlarmOperations),
+        (
+            notifications::Notifications,
+            notification_targets::NotificationTargets::default(),
+            silences::Silences,
+        ),
         esp32::Esp32,
         (auth::Auth, users::Users, keys::Keys, credentials::Credentials, audit::Audit),
         service::Service,
@@ -151,7 +180,11 @@ fn service() -> OpenApiService<Resources, ()> {
     OpenApiService::new(resources, "Brooklet", env!("CARGO_PKG_VERSION")).description(
         "Devices, readings and refused messages of a Brooklet broker. Times are RFC 3339 UTC, ranges \
          half-open, errors RFC 9457. A key is sent as `X-API-Key` or `Authorization: Bearer`, an \
-         access token as the latter; `x-scopes` of an operation says what one has to allow.",
+         access token as the latter; `x-scopes` of an operation says what one has to allow.\n\nLive \
+         events come as Server-Sent Events (`/api/stream`) or as text \
+         messages of a WebSocket: `/ws` (the same parameters as `/api/stream`; \
+         `{\"subscribe\": {\"devices\": […], \"sensors\": […], \"events\": […]}}` and `unsubscribe` change \
+         them), `/ws/sensors/{id}`, `/ws/devices/{device}`, `/ws/alarms`.",
     )
 }
 
@@ -179,17 +212,24 @@ pub async fn serve(api: Api, acceptor: Acceptor, stop: CancellationToken) {
     let (access, clock) = (api.access.clone(), api.clock.clone());
     let (open_docs, open_metrics) = (api.open_docs, api.open_metrics);
     let changes = TaskTracker::new();
+    let idempotency = Idempotency::new(api.store.clone(), clock.clone(), changes.clone());
+    let streams = api.streams.clone();
     let (max_body, request_timeout) = (api.max_body, api.request_timeout);
     let logs_requests = api.logs_requests;
     let routes = Route::new()
         .nest("/docs", docs)
         .at("/openapi.json", get(openapi))
         .at("/metrics", get(metrics))
+        .at("/ws", get(Socket(Scope::Asked)))
+        .at("/ws/sensors/:id", get(Socket(Scope::Sensor)))
+        .at("/ws/devices/:device", get(Socket(Scope::Device)))
+        .at("/ws/alarms", get(Socket(Scope::Alarms)))
         .nest("/", service)
         .with(AddData::new(Arc::new(api)));
     let guarded = Guard {
         inner: Arc::new(routes),
         access,
+        idempotency,
         clock,
         max_body,
         request_timeout,
@@ -197,10 +237,15 @@ pub async fn serve(api: Api, acceptor: Acceptor, stop: CancellationToken) {
         open_docs,
         open_metrics,
         changes: changes.clone(),
+        streams: streams.clone(),
+    };
+    let stopping = async {
+        stop.cancelled().await;
+        streams.hub.close();
     };
     let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(
         guarded,
-        stop.cancelled(),
+        stopping,
         Some(DRAIN),
     );
     if let Err(error) = server.await {
@@ -209,5 +254,9 @@ pub async fn serve(api: Api, acceptor: Acceptor, stop: CancellationToken) {
     changes.close();
     if tokio::time::timeout(DRAIN, changes.wait()).await.is_err() {
         tracing::warn!(changes = changes.len(), "changes cut at the stop");
+    }
+    streams.sessions.close();
+    if tokio::time::timeout(DRAIN, streams.sessions.wait()).await.is_err() {
+        tracing::warn!(sessions = streams.sessions.len(), "WebSocket sessions cut at the stop");
     }
 }

@@ -123,7 +123,11 @@ impl NotificationTargets {
         id: Path<i64>,
     ) -> One<NotificationTargetView> {
         let found = find(&api, id.0).await;
-        found.map(|row| (row.version, NotificationTargetView::from(row))).into()
+        let tagged = |row: NotificationTargetRow| {
+            let tag = etag::entity_tag(row.version);
+            (NotificationTargetView::from(row), tag)
+        };
+        found.map(tagged).into()
     }
 
     /// Replace a notification target

@@ -2,20 +2,21 @@
 //!
 //! What a client did wrong is told with a pointer to it; what went wrong inside is logged, not told.
 
+mod answers;
+
 use poem::{
     IntoResponse, Response,
     http::{StatusCode, header},
 };
-use poem_openapi::{
-    ApiResponse, Object,
-    payload::Json,
-    types::{ToJSON, Type},
-};
+use poem_openapi::{Object, payload::Json};
 
-use super::etag::entity_tag;
+pub(super) use self::answers::{
+    Answer, Changed, Created, Deleted, Done, One, Ordered, Removed, Retagged, Shown, SignedIn,
+};
 use crate::{
     access::AccessError,
     ingest::{Rejection, RejectionReason},
+    jobs::JobError,
     store::StoreError,
 };
 
@@ -169,6 +170,23 @@ impl From<AccessError> for Fault {
     }
 }
 
+impl From<JobError> for Fault {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Store(error) => error.into(),
+            JobError::Leaving | JobError::Ended => {
+                Self::new(StatusCode::CONFLICT, error.to_string())
+            }
+            JobError::Full => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+            JobError::Invalid(detail) => Self::invalid("", detail),
+            JobError::File(_) | JobError::Panicked | JobError::Cancelled => {
+                tracing::error!(%error, "a job could not be ordered");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "the file can't be kept; try again")
+            }
+        }
+    }
+}
+
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let status = self.status;
@@ -195,296 +213,4 @@ pub(super) fn with_hints(mut response: Response) -> Response {
         response.headers_mut().insert(name, header::HeaderValue::from_static(value));
     }
     response
-}
-
-macro_rules! answers {
-    ($(#[$doc:meta])* $name:ident { $ok:ident = $ok_status:tt, $ok_doc:tt, $($failure:ident = $status:tt $failure_doc:tt,)* }) => {
-        $(#[$doc])*
-        #[derive(ApiResponse)]
-        pub(super) enum $name<T: Type + ToJSON> {
-            #[doc = $ok_doc]
-            #[oai(status = $ok_status)]
-            $ok(Json<T>),
-            $(
-                #[doc = $failure_doc]
-                #[oai(status = $status, content_type = "application/problem+json")]
-                $failure(Json<Problem>),
-            )*
-            /// The store does not answer, or the request took too long
-            #[oai(status = 503, content_type = "application/problem+json")]
-            Unavailable(Json<Problem>),
-        }
-
-        impl<T: Type + ToJSON> From<Fault> for $name<T> {
-            fn from(fault: Fault) -> Self {
-                match fault.status.as_u16() {
-                    $($status => Self::$failure(Json(fault.problem())),)*
-                    _ => Self::Unavailable(Json(fault.problem())),
-                }
-            }
-        }
-
-        impl<T: Type + ToJSON> From<Result<T, Fault>> for $name<T> {
-            fn from(result: Result<T, Fault>) -> Self {
-                match result {
-                    Ok(value) => Self::$ok(Json(value)),
-                    Err(fault) => fault.into(),
-                }
-            }
-        }
-    };
-}
-
-answers! {
-    /// The answer to a query.
-    Answer {
-        Ok = 200, "What was asked for",
-        BadRequest = 400 "A parameter can't be read",
-        Unauthorized = 401 "A key is needed",
-        Forbidden = 403 "The key does not allow this",
-        NotFound = 404 "There is no such thing",
-        Invalid = 422 "A parameter is out of its range",
-    }
-}
-
-answers! {
-    /// The answer to a query without parameters.
-    Shown {
-        Ok = 200, "As it is",
-        Unauthorized = 401 "A key is needed",
-        Forbidden = 403 "The key does not allow this",
-    }
-}
-
-answers! {
-    /// The answer to who signs in.
-    SignedIn {
-        Ok = 200, "Signed in",
-        BadRequest = 400 "The request can't be read",
-        Unauthorized = 401 "What was sent is not, or no longer, right",
-        TooLarge = 413 "The body is too large",
-        WrongType = 415 "The body must be application/json",
-        Invalid = 422 "A value is not allowed",
-        TooMany = 429 "Too many wrong passwords",
-    }
-}
-
-answers! {
-    /// The answer to a change.
-    Changed {
-        Ok = 200, "As it is after the change",
-        BadRequest = 400 "The request can't be read",
-        Unauthorized = 401 "A key is needed",
-        Forbidden = 403 "The key does not allow this",
-        NotFound = 404 "There is no such thing",
-        Conflict = 409 "It can't be changed that way",
-        Outdated = 412 "It was changed since it was read",
-        TooLarge = 413 "The body is too large",
-        WrongType = 415 "The body must be application/json",
-        Invalid = 422 "A value is not allowed",
-    }
-}
-
-answers! {
-    /// The answer to a creation.
-    Created {
-        Ok = 201, "As it was made",
-        BadRequest = 400 "The request can't be read",
-        Unauthorized = 401 "A key is needed",
-        Forbidden = 403 "The key does not allow this",
-        NotFound = 404 "What it is to belong to is not there",
-        Conflict = 409 "There is one already",
-        TooLarge = 413 "The body is too large",
-        WrongType = 415 "The body must be application/json",
-        Invalid = 422 "A value is not allowed",
-    }
-}
-
-/// The answer to what leaves nothing to show.
-#[derive(ApiResponse)]
-pub(super) enum Done {
-    /// Done
-    #[oai(status = 204)]
-    Nothing,
-    /// The request can't be read
-    #[oai(status = 400, content_type = "application/problem+json")]
-    BadRequest(Json<Problem>),
-    /// A key is needed, or the password is wrong
-    #[oai(status = 401, content_type = "application/problem+json")]
-    Unauthorized(Json<Problem>),
-    /// The key does not allow this
-    #[oai(status = 403, content_type = "application/problem+json")]
-    Forbidden(Json<Problem>),
-    /// There is no such thing
-    #[oai(status = 404, content_type = "application/problem+json")]
-    NotFound(Json<Problem>),
-    /// It can't be done that way
-    #[oai(status = 409, content_type = "application/problem+json")]
-    Conflict(Json<Problem>),
-    /// The body is too large
-    #[oai(status = 413, content_type = "application/problem+json")]
-    TooLarge(Json<Problem>),
-    /// The body must be application/json
-    #[oai(status = 415, content_type = "application/problem+json")]
-    WrongType(Json<Problem>),
-    /// A value is not allowed
-    #[oai(status = 422, content_type = "application/problem+json")]
-    Invalid(Json<Problem>),
-    /// Too many wrong passwords
-    #[oai(status = 429, content_type = "application/problem+json")]
-    TooMany(Json<Problem>),
-    /// The store does not answer, or the request took too long
-    #[oai(status = 503, content_type = "application/problem+json")]
-    Unavailable(Json<Problem>),
-}
-
-impl From<Result<(), Fault>> for Done {
-    fn from(result: Result<(), Fault>) -> Self {
-        let fault = match result {
-            Ok(()) => return Self::Nothing,
-            Err(fault) => fault,
-        };
-        match fault.status.as_u16() {
-            400 => Self::BadRequest(Json(fault.problem())),
-            401 => Self::Unauthorized(Json(fault.problem())),
-            403 => Self::Forbidden(Json(fault.problem())),
-            404 => Self::NotFound(Json(fault.problem())),
-            409 => Self::Conflict(Json(fault.problem())),
-            413 => Self::TooLarge(Json(fault.problem())),
-            415 => Self::WrongType(Json(fault.problem())),
-            422 => Self::Invalid(Json(fault.problem())),
-            429 => Self::TooMany(Json(fault.problem())),
-            _ => Self::Unavailable(Json(fault.problem())),
-        }
-    }
-}
-
-/// The answer to a deletion.
-#[derive(ApiResponse)]
-pub(super) enum Deleted {
-    /// It is gone
-    #[oai(status = 204)]
-    Gone,
-    /// The request can't be read
-    #[oai(status = 400, content_type = "application/problem+json")]
-    BadRequest(Json<Problem>),
-    /// A key is needed
-    #[oai(status = 401, content_type = "application/problem+json")]
-    Unauthorized(Json<Problem>),
-    /// The key does not allow this
-    #[oai(status = 403, content_type = "application/problem+json")]
-    Forbidden(Json<Problem>),
-    /// There is no such thing
-    #[oai(status = 404, content_type = "application/problem+json")]
-    NotFound(Json<Problem>),
-    /// Somebody is deleting it already
-    #[oai(status = 409, content_type = "application/problem+json")]
-    Conflict(Json<Problem>),
-    /// The store does not answer, or the request took too long
-    #[oai(status = 503, content_type = "application/problem+json")]
-    Unavailable(Json<Problem>),
-}
-
-impl From<Result<(), Fault>> for Deleted {
-    fn from(result: Result<(), Fault>) -> Self {
-        let fault = match result {
-            Ok(()) => return Self::Gone,
-            Err(fault) => fault,
-        };
-        match fault.status.as_u16() {
-            400 => Self::BadRequest(Json(fault.problem())),
-            401 => Self::Unauthorized(Json(fault.problem())),
-            403 => Self::Forbidden(Json(fault.problem())),
-            404 => Self::NotFound(Json(fault.problem())),
-            409 => Self::Conflict(Json(fault.problem())),
-            _ => Self::Unavailable(Json(fault.problem())),
-        }
-    }
-}
-
-/// The answer to a deletion of what has versions.
-#[derive(ApiResponse)]
-pub(super) enum Removed {
-    /// It is gone
-    #[oai(status = 204)]
-    Gone,
-    /// The request can't be read
-    #[oai(status = 400, content_type = "application/problem+json")]
-    BadRequest(Json<Problem>),
-    /// A key is needed
-    #[oai(status = 401, content_type = "application/problem+json")]
-    Unauthorized(Json<Problem>),
-    /// The key does not allow this
-    #[oai(status = 403, content_type = "application/problem+json")]
-    Forbidden(Json<Problem>),
-    /// There is no such thing
-    #[oai(status = 404, content_type = "application/problem+json")]
-    NotFound(Json<Problem>),
-    /// It can't be deleted that way
-    #[oai(status = 409, content_type = "application/problem+json")]
-    Conflict(Json<Problem>),
-    /// It was changed since it was read
-    #[oai(status = 412, content_type = "application/problem+json")]
-    Outdated(Json<Problem>),
-    /// The store does not answer, or the request took too long
-    #[oai(status = 503, content_type = "application/problem+json")]
-    Unavailable(Json<Problem>),
-}
-
-impl From<Result<(), Fault>> for Removed {
-    fn from(result: Result<(), Fault>) -> Self {
-        let fault = match result {
-            Ok(()) => return Self::Gone,
-            Err(fault) => fault,
-        };
-        match fault.status.as_u16() {
-            400 => Self::BadRequest(Json(fault.problem())),
-            401 => Self::Unauthorized(Json(fault.problem())),
-            403 => Self::Forbidden(Json(fault.problem())),
-            404 => Self::NotFound(Json(fault.problem())),
-            409 => Self::Conflict(Json(fault.problem())),
-            412 => Self::Outdated(Json(fault.problem())),
-            _ => Self::Unavailable(Json(fault.problem())),
-        }
-    }
-}
-
-/// One thing that has versions.
-#[derive(ApiResponse)]
-pub(super) enum One<T: Type + ToJSON> {
-    /// As it is; its ETag is for If-Match
-    #[oai(status = 200)]
-    Ok(Json<T>, #[oai(header = "ETag")] String),
-    /// A parameter can't be read
-    #[oai(status = 400, content_type = "application/problem+json")]
-    BadRequest(Json<Problem>),
-    /// A key is needed
-    #[oai(status = 401, content_type = "application/problem+json")]
-    Unauthorized(Json<Problem>),
-    /// The key does not allow this
-    #[oai(status = 403, content_type = "application/problem+json")]
-    Forbidden(Json<Problem>),
-    /// There is no such thing
-    #[oai(status = 404, content_type = "application/problem+json")]
-    NotFound(Json<Problem>),
-    /// The store does not answer, or the request took too long
-    #[oai(status = 503, content_type = "application/problem+json")]
-    Unavailable(Json<Problem>),
-}
-
-impl<T: Type + ToJSON> From<Result<(i64, T), Fault>> for One<T> {
-    /// Of a version and what has it.
-    fn from(result: Result<(i64, T), Fault>) -> Self {
-        let fault = match result {
-            Ok((version, it)) => return Self::Ok(Json(it), entity_tag(version)),
-            Err(fault) => fault,
-        };
-        match fault.status.as_u16() {
-            400 => Self::BadRequest(Json(fault.problem())),
-            401 => Self::Unauthorized(Json(fault.problem())),
-            403 => Self::Forbidden(Json(fault.problem())),
-            404 => Self::NotFound(Json(fault.problem())),
-            _ => Self::Unavailable(Json(fault.problem())),
-        }
-    }
 }

@@ -5,19 +5,22 @@ use poem::{Request, http::StatusCode};
 use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json};
 
 use super::{
-    Api, State, Tag,
+    State, Tag,
     body::RawJson,
     caller::{Caller, TelemetryWrite},
     problem::{Fault, FieldError, Problem},
     wire::Time,
 };
 use crate::{
-    ingest::{Upload, Verdict},
+    ingest::{self, Detailed, ReadingResult, Upload, Verdict},
     routes::PayloadForm,
     telemetry::{DeviceKey, Timestamp},
 };
 
 pub(super) struct Uploads;
+
+pub(super) const TELEMETRY: &str = "/api/telemetry";
+pub(super) const UPLOAD: &str = "/api/devices/data/upload";
 
 /// A stored ESP32 upload
 #[derive(Debug, Clone, Object)]
@@ -27,6 +30,40 @@ struct TelemetryStored {
     timestamp: Time,
     /// The reading's event time, in microseconds since 1970
     record_id: i64,
+}
+
+/// What became of a reading
+#[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub(super) struct ReadingOutcome {
+    sensor: String,
+    /// `stored`, `duplicate` (the same is stored already) or `refused`
+    result: String,
+    /// What is stored
+    event_time: Option<Time>,
+    value: Option<f64>,
+    quality: Option<String>,
+    /// Why it was refused, in a word and in a sentence
+    reason: Option<String>,
+    detail: Option<String>,
+}
+
+impl From<ingest::ReadingOutcome> for ReadingOutcome {
+    fn from(outcome: ingest::ReadingOutcome) -> Self {
+        let reason = match outcome.result {
+            ReadingResult::Refused(reason) => Some(reason.label().to_owned()),
+            _ => None,
+        };
+        Self {
+            sensor: outcome.sensor,
+            result: outcome.result.label().to_owned(),
+            event_time: outcome.event_time.map(Time),
+            value: outcome.value,
+            quality: outcome.quality.map(|quality| quality.to_string()),
+            reason,
+            detail: outcome.detail,
+        }
+    }
 }
 
 /// What became of an upload
@@ -40,6 +77,8 @@ struct UploadResult {
     accepted: u64,
     /// Readings that were refused, and why
     rejected: Vec<FieldError>,
+    /// Reading by reading
+    readings: Vec<ReadingOutcome>,
     timestamp: Time,
 }
 
@@ -110,7 +149,8 @@ impl Uploads {
         body: RawJson,
     ) -> TelemetryAnswer {
         let device = caller.principal.device;
-        let verdict = upload(&api, "/api/telemetry", PayloadForm::Esp32, device, body).await;
+        let upload = upload(TELEMETRY, PayloadForm::Esp32, device, body);
+        let verdict = api.tap.upload(upload).await;
         let now = Timestamp::from_micros(api.clock.unix_micros());
         let stored = |time: Option<Timestamp>| {
             Json(TelemetryStored {
@@ -150,13 +190,14 @@ impl Uploads {
             Some(Ok(device)) => Some(device),
             None => None,
         };
-        let path = "/api/devices/data/upload";
-        let verdict = upload(&api, path, PayloadForm::Auto, device, body).await;
+        let upload = upload(UPLOAD, PayloadForm::Auto, device, body);
+        let Detailed { verdict, readings, .. } = api.tap.upload_detailed(upload).await;
         let result = Json(UploadResult {
             ok: matches!(verdict, Verdict::Stored { .. }),
             status: verdict.label().to_owned(),
             accepted: verdict.accepted() as u64,
             rejected: verdict.rejections().iter().map(FieldError::from).collect(),
+            readings: readings.into_iter().map(ReadingOutcome::from).collect(),
             timestamp: Time(Timestamp::from_micros(api.clock.unix_micros())),
         });
         match verdict {
@@ -177,14 +218,8 @@ fn named_device(request: &Request) -> Option<Result<DeviceKey, Fault>> {
     }))
 }
 
-async fn upload(
-    api: &Api,
-    path: &str,
-    form: PayloadForm,
-    device: Option<DeviceKey>,
-    body: RawJson,
-) -> Verdict {
-    let upload = Upload {
+fn upload(path: &str, form: PayloadForm, device: Option<DeviceKey>, body: RawJson) -> Upload {
+    Upload {
         source: "http",
         topic: path.to_owned(),
         payload: body.0,
@@ -192,6 +227,5 @@ async fn upload(
         form,
         received_at: None,
         is_kept_already: false,
-    };
-    api.tap.upload(upload).await
+    }
 }

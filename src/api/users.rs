@@ -127,7 +127,7 @@ impl Users {
         name: Path<String>,
     ) -> One<UserView> {
         let user = api.access.people.get(&name).ok_or_else(|| Fault::not_found("user"));
-        user.map(|user| (user.version, UserView::from(&*user))).into()
+        user.map(|user| (UserView::from(&*user), etag::entity_tag(user.version))).into()
     }
 
     /// Change a user

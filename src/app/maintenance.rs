@@ -12,6 +12,7 @@ use crate::{
     alarm::engine::Order,
     clock::Clock,
     ingest::{Committer, Tap},
+    live::Hub,
     metrics::{Exporter, names},
     mqtt::{Broker, Publisher, QoS, ReasonCode, SystemTopics},
     registry::Registry,
@@ -29,6 +30,7 @@ pub(super) struct Maintenance {
     pub(super) access: Arc<Access>,
     pub(super) gatekeeper: Arc<Gatekeeper>,
     pub(super) audit_entries_max: i64,
+    pub(super) live: Arc<Hub>,
     pub(super) registry: Arc<Registry>,
     pub(super) broker: Arc<Broker>,
     pub(super) publisher: Publisher,
@@ -100,19 +102,32 @@ impl Maintenance {
 
     /// Says who came and went: in the log, in the metrics, retained on the device's own topic.
     fn tell_presence(&self) {
+        self.forget_presence();
         let now = Timestamp::from_micros(self.clock.unix_micros());
         let changes = self.registry.take_presence_changes(now);
         if !changes.is_empty() {
             self.committer.flush_reports();
         }
-        for change in changes {
+        for change in changes.into_iter().filter(|change| !change.device.is_leaving()) {
             let (device, state) =
                 (&change.device.key, if change.online { "online" } else { "offline" });
             tracing::info!(%device, state, at = %change.at, "presence changed");
             counter!(names::PRESENCE_CHANGES, "state" => state).increment(1);
             self.publish_presence(device.as_str(), change.online, change.at);
+            self.live.publish().presence(device, change.online, change.at);
             let (device, online, at) = (change.device, change.online, change.at);
             self.committer.order(Order::Presence { device, online, at });
+        }
+    }
+
+    /// Of a deleted device nothing stays retained.
+    fn forget_presence(&self) {
+        for device in self.registry.take_removed() {
+            let topic = format!("devices/{device}/presence");
+            let nothing = Bytes::new();
+            if let Err(error) = self.publisher.publish(&topic, nothing, QoS::AtLeastOnce, true) {
+                tracing::debug!(%error, topic, "presence could not be taken back");
+            }
         }
     }
 

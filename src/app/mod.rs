@@ -19,10 +19,11 @@ use self::{alarm_upkeep::AlarmUpkeep, maintenance::Maintenance, tasks::Tasks, wi
 use crate::{
     access::{Access, AccessError, ConsoleFile, FirstStart},
     alarm::notify::{Notifier, Retry, Worker},
-    api::{self, Api},
+    api::{self, Api, Streams},
     clock::Clock,
     config::{self, Settings},
     ingest::{self, Committer, Parts},
+    jobs::{self, Jobs, Lane},
     metrics::Exporter,
     mqtt::{Broker, Listener, Publisher, Transport},
     registry::Registry,
@@ -109,12 +110,17 @@ impl App {
         let now = Timestamp::from_micros(clock.unix_micros());
         let writer = store.writer(store_settings.busy_timeout)?;
         let alarms = alarms::prepare(&settings, &store, &registry, writer, now).await?;
+        // The start has judged what became due meanwhile: that is told to those who come back.
+        let told = store.last_alarm_event().await?;
+        let live = wiring::live_hub(&settings.streams, &registry, &clock, told);
         let (tap, committer) = ingest::start(Parts {
             routes,
             zone,
             limits: wiring::ingest_limits(&settings),
             registry: registry.clone(),
             publisher: publisher.clone(),
+            live: live.clone(),
+            show_alarm: api::alarm_change,
             writer: alarms.writer,
             clock: clock.clone(),
             noted_clients: store.clients_with_deliveries().await?,
@@ -129,6 +135,7 @@ impl App {
             access: doors.access,
             gatekeeper: doors.gatekeeper,
             audit_entries_max: i64::from(settings.audit.max_entries),
+            live,
             registry,
             broker,
             publisher,
@@ -150,6 +157,7 @@ impl App {
     ) -> Result<Self, AppError> {
         let (mqtt, certificates) = listeners(&settings.mqtt, &rooms.broker).await?;
         let http = http_sockets(&settings.http).await?;
+        let jobs = jobs(&settings, &rooms).await?;
         let (store, clock) = (rooms.store.clone(), rooms.clock.clone());
         let channels = alarms::channels(&settings, &rooms.publisher, &clock);
         let outbox = Arc::new(store.clone());
@@ -161,7 +169,9 @@ impl App {
             registry: rooms.registry.clone(),
             tap: rooms.tap.clone(),
             committer: rooms.committer.clone(),
+            jobs,
             broker: rooms.broker.clone(),
+            streams: Arc::new(Streams::new(rooms.live.clone(), &settings, clock.clone())),
             notifier,
             channels,
             access: rooms.access.clone(),
@@ -170,6 +180,7 @@ impl App {
             exporter: rooms.exporter.clone(),
             clock,
             max_body: settings.http.max_body.as_usize(),
+            max_import: settings.http.max_import.0,
             request_timeout: settings.http.request_timeout.0,
             logs_requests: settings.log.http_access,
         };
@@ -215,6 +226,9 @@ impl App {
         let acceptor = api::Acceptor::new(self.http, &self.settings.http)?;
         addresses.http = acceptor.addresses().to_vec();
         let console = open_console(&self.access, &addresses.http, &self.console_key);
+        for (name, lane) in [("removals", Lane::Removals), ("imports", Lane::Imports)] {
+            tasks.spawn(name, self.api.jobs.clone().run(lane, tasks.stop_token()));
+        }
         let stop = tasks.stop_token();
         let upkeep = AlarmUpkeep {
             store: self.store.clone(),
@@ -329,6 +343,22 @@ async fn http_sockets(settings: &config::Http) -> Result<Vec<TcpListener>, AppEr
         sockets.push(bind("http.listen", *address).await?);
     }
     Ok(sockets)
+}
+
+/// What jobs need, with what the last stop has left of them taken up.
+async fn jobs(settings: &Settings, rooms: &Maintenance) -> Result<Arc<Jobs>, StoreError> {
+    let parts = jobs::Parts {
+        store: rooms.store.clone(),
+        registry: rooms.registry.clone(),
+        tap: rooms.tap.clone(),
+        committer: rooms.committer.clone(),
+        access: rooms.access.clone(),
+        clock: rooms.clock.clone(),
+        folder: settings.data_dir.join("imports"),
+    };
+    let jobs = Jobs::new(parts);
+    jobs.restore().await?;
+    Ok(Arc::new(jobs))
 }
 
 async fn bind(room: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {

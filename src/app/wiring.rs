@@ -8,6 +8,7 @@ use crate::{
     clock::Clock,
     config::{self, Anonymous, Settings, Unknown},
     ingest::{Committer, IngestLimits, Tap},
+    live::{Cursor, Hub},
     mqtt::{
         self, Broker, Client, Hooks, InboundRate, Publisher, ReasonCode, SessionObserver,
         SharedDispatch, topic::TopicLimits,
@@ -15,7 +16,7 @@ use crate::{
     registry::{PresenceSettings, Registry, RegistrySettings, UnknownDevices},
     routes::{InvalidRoute, MessageKind, PayloadForm, RouteTable, RouteTemplate},
     store::{QuarantineLimits, Store, StoreSettings},
-    telemetry::Timestamp,
+    telemetry::{Position, Timestamp},
     tls::{TlsError, TlsServer},
 };
 
@@ -94,6 +95,19 @@ pub(super) fn store_settings(settings: &Settings) -> Result<StoreSettings, Strin
         readers: settings.database.readers,
         busy_timeout: settings.database.busy_timeout.0,
     })
+}
+
+/// The hub, and where the readings begin that it will publish, and what happens to alarms.
+pub(super) fn live_hub(
+    settings: &config::Streams,
+    registry: &Registry,
+    clock: &crate::clock::Clock,
+    last_alarm_event: i64,
+) -> Arc<Hub> {
+    // Whatever is stored was received by then, unless the clock was set back since.
+    registry.note_received(Timestamp::from_micros(clock.unix_micros()));
+    let position = Position::end_of(registry.last_received());
+    Arc::new(Hub::new(Cursor { position, alarm: last_alarm_event }, settings.max_queued_events))
 }
 
 pub(super) fn routes(settings: &[config::Route]) -> Result<RouteTable, InvalidRoute> {

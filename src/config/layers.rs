@@ -176,11 +176,18 @@ fn check(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
         let what = format!("the key {:?} is shorter than 16 characters", key.name);
         return Err(source.wrong("http.api_keys", what));
     }
+    let ping = settings.streams.ping.0.as_secs_f64();
+    if !(1.0..=30.0).contains(&ping) {
+        return Err(source.wrong("streams.ping", "streams.ping is 1s to 30s"));
+    }
     let at_least_one = [
         ("mqtt.max_connections", mqtt.max_connections),
         ("mqtt.max_queued_messages", mqtt.max_queued_messages),
         ("mqtt.max_topic_levels", mqtt.max_topic_levels),
         ("http.max_connections", http.max_connections),
+        ("streams.max_clients", settings.streams.max_clients),
+        ("streams.max_queued_events", settings.streams.max_queued_events),
+        ("streams.max_resumed_readings", settings.streams.max_resumed_readings),
         ("ingest.max_queued_messages", settings.ingest.max_queued_messages),
         ("ingest.max_batch_messages", settings.ingest.max_batch_messages),
     ];

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     access::Access,
-    listeners::MqttListener,
+    listeners::{MqttListener, Origin},
     quantity::{Bytes, Period},
 };
 
@@ -33,6 +33,7 @@ section! {
         mqtt: Mqtt,
         access: Access,
         http: Http,
+        streams: Streams,
         database: Database,
         log: Log,
         time: Time,
@@ -85,9 +86,23 @@ section! {
         open_docs: bool,
         open_metrics: bool,
         max_body: Bytes,
+        max_import: Bytes,
         max_connections: usize,
         header_timeout: Period,
         request_timeout: Period,
+    }
+}
+
+section! {
+    Streams {
+        max_clients: usize,
+        max_clients_per_address: usize,
+        max_queued_events: usize,
+        max_resumed_readings: usize,
+        max_message: Bytes,
+        ping: Period,
+        write_timeout: Period,
+        allow_origins: Vec<Origin>,
     }
 }
 

@@ -10,13 +10,14 @@ use std::{
 use metrics::counter;
 
 use super::{
+    announce::announce_alarms,
     committer::{PATIENCE, RETRY_FIRST, RETRY_LAST, Work},
     stage::Staged,
     submission::Task,
     verdict::Verdict,
 };
 use crate::{
-    alarm::engine::{CarriedOut, Engine, Judged, Message, Order, OrderError, Timer},
+    alarm::engine::{CarriedOut, Engine, Happened, Judged, Message, Order, OrderError, Timer},
     metrics::names,
     store::{StoreError, Transaction},
     telemetry::{Approval, Timestamp},
@@ -48,25 +49,18 @@ impl Alarms {
         staged: &Staged,
         now: Timestamp,
     ) -> Result<Judged, StoreError> {
-        let messages = batch.iter().zip(&staged.messages).filter_map(|(task, message)| {
-            let (Task::Message(submission), Some(device)) = (task, &message.device) else {
-                return None;
-            };
-            if device.approval() != Approval::Active {
-                return None;
-            }
-            let is_taken =
-                matches!(message.verdict, Verdict::Stored { .. } | Verdict::Partial { .. });
-            let content = submission.content.as_ref().ok().filter(|_| is_taken);
-            Some(Message {
-                device,
-                arrival: message.arrival.unwrap_or_else(|| device.arrival(submission.received_at)),
-                status: content.and_then(|decoded| decoded.report.facts.status.as_deref()),
-                // What a device said while it waited for its approval is no news.
-                fresh: if submission.origin.is_replayed { &[] } else { &message.fresh },
-            })
-        });
-        self.engine.evaluate(transaction, messages, now)
+        self.engine.evaluate(transaction, messages(batch, staged), now)
+    }
+
+    /// What would happen to alarms.
+    pub(super) fn preview(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &[Task],
+        staged: &Staged,
+        now: Timestamp,
+    ) -> Result<Vec<Happened>, StoreError> {
+        self.engine.preview(transaction, messages(batch, staged), now)
     }
 
     /// How long nothing is to be done if nothing comes in.
@@ -77,7 +71,35 @@ impl Alarms {
     }
 }
 
+/// What of a batch is judged.
+fn messages<'m>(batch: &'m [Task], staged: &'m Staged) -> impl Iterator<Item = Message<'m>> {
+    batch.iter().zip(&staged.messages).filter_map(|(task, message)| {
+        let (Task::Message(submission) | Task::Rehearsal(submission)) = task else { return None };
+        let device = message.device.as_ref().or(message.judged.as_ref())?;
+        if device.approval() != Approval::Active {
+            return None;
+        }
+        let is_taken = matches!(message.verdict, Verdict::Stored { .. } | Verdict::Partial { .. });
+        let content = submission.content.as_ref().ok().filter(|_| is_taken);
+        Some(Message {
+            device,
+            arrival: message.arrival.unwrap_or_else(|| device.arrival(submission.received_at)),
+            status: content.and_then(|decoded| decoded.report.facts.status.as_deref()),
+            fresh: if message.judged.is_some() { &message.fresh } else { &[] },
+        })
+    })
+}
+
 impl Work {
+    /// The engine takes over what was committed, and those who listen are told.
+    pub(super) fn adopt(&mut self, mut judged: Judged) {
+        let news = judged.take_news();
+        self.alarms.engine.adopt(judged);
+        if !news.is_empty() {
+            announce_alarms(&mut self.live.publish(), &news, self.show_alarm);
+        }
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.clock.unix_micros())
     }
@@ -141,7 +163,7 @@ impl Work {
             })
         });
         let judged = catch_unwind(contained).unwrap_or_else(|_| panicked())?;
-        self.alarms.engine.adopt(judged);
+        self.adopt(judged);
         Ok(())
     }
 
@@ -210,7 +232,7 @@ impl Work {
             writer.transaction(|transaction| engine.follow_presence(transaction, presences, now))
         });
         match catch_unwind(contained).unwrap_or_else(|_| panicked()) {
-            Ok(judged) => self.alarms.engine.adopt(judged),
+            Ok(judged) => self.adopt(judged),
             Err(_) => return false,
         }
         true
@@ -242,7 +264,7 @@ impl Work {
         let result = catch_unwind(contained).unwrap_or_else(|_| panicked());
         match (result, refusal) {
             (Ok(executed), _) => {
-                self.alarms.engine.adopt(executed.judged);
+                self.adopt(executed.judged);
                 self.note_recovery();
                 Ok(executed.carried_out)
             }
@@ -266,7 +288,7 @@ impl Work {
         let contained =
             AssertUnwindSafe(|| writer.transaction(|t| engine.note_stall(t, (from, to))));
         match catch_unwind(contained).unwrap_or_else(|_| panicked()) {
-            Ok(judged) => self.alarms.engine.adopt(judged),
+            Ok(judged) => self.adopt(judged),
             Err(error) => tracing::warn!(%error, "silence during the store's failure counts"),
         }
     }

@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 
 use super::{
     alarms::Alarms,
+    announce::{ShowAlarm, announce, announce_alarms},
     metrics::Meters,
     queue::{Drained, Queue},
     rejection::{Rejection, RejectionReason},
@@ -31,6 +32,7 @@ use super::{
 use crate::{
     alarm::engine::{Judged, Order},
     clock::Clock,
+    live::Hub,
     metrics::names,
     mqtt::{Change, Completion, Publisher, complete_all},
     registry::{Observation, Registry},
@@ -96,6 +98,8 @@ pub(super) struct Work {
     pub(super) writer: Writer,
     pub(super) registry: Arc<Registry>,
     pub(super) publisher: Publisher,
+    pub(super) live: Arc<Hub>,
+    pub(super) show_alarm: ShowAlarm,
     pub(super) limits: IngestLimits,
     pub(super) clock: Clock,
     pub(super) meters: Arc<Meters>,
@@ -187,14 +191,7 @@ impl Work {
                 Some(_) => PATIENCE,
             };
             match self.queue.drain(&mut batch, self.limits.batch_messages_max, patience) {
-                Drained::Items => {
-                    let is_order = |task: &mut Task| matches!(task, Task::Order(_));
-                    let orders: Vec<_> = batch.extract_if(.., is_order).collect();
-                    if !batch.is_empty() {
-                        self.commit(std::mem::take(&mut batch));
-                    }
-                    self.execute(orders.into_iter().filter_map(Task::into_order));
-                }
+                Drained::Items => self.handle(std::mem::take(&mut batch)),
                 Drained::Nothing => self.write_trailing(),
                 Drained::Closed => {
                     self.write_trailing();
@@ -223,7 +220,7 @@ impl Work {
         }
         match self.try_commit_contained(&[], &changes) {
             Ok((_, judged)) => {
-                self.alarms.engine.adopt(judged);
+                self.adopt(judged);
                 self.note_recovery();
             }
             Err(error) if error.is_poison() => {
@@ -254,6 +251,21 @@ impl Work {
         }
     }
 
+    /// Commits a batch; what was only to be rehearsed comes after it, and orders come last.
+    fn handle(&mut self, mut batch: Vec<Task>) {
+        let is_order = |task: &mut Task| matches!(task, Task::Order(_));
+        let orders: Vec<_> = batch.extract_if(.., is_order).collect();
+        let is_rehearsal = |task: &mut Task| matches!(task, Task::Rehearsal(_));
+        let rehearsals: Vec<_> = batch.extract_if(.., is_rehearsal).collect();
+        if !batch.is_empty() {
+            self.commit(batch);
+        }
+        for task in rehearsals {
+            self.rehearse(task);
+        }
+        self.execute(orders.into_iter().filter_map(Task::into_order));
+    }
+
     fn commit(&mut self, batch: Vec<Task>) {
         if self.orders.recount_quarantine.swap(false, Ordering::Relaxed) {
             self.writer.recount_quarantine();
@@ -267,9 +279,14 @@ impl Work {
                 self.publisher.put_back_changes(trailing);
             }
             match result {
-                Ok((mut staged, judged)) => {
+                Ok((mut staged, mut judged)) => {
                     self.take_over(&batch, &mut staged);
+                    let news = judged.take_news();
                     self.alarms.engine.adopt(judged);
+                    let mut publication = self.live.publish();
+                    announce(&mut publication, &batch, &mut staged.messages);
+                    announce_alarms(&mut publication, &news, self.show_alarm);
+                    drop(publication);
                     self.note_recovery();
                     let took = self.clock.monotonic().saturating_sub(started);
                     self.meters.batch(batch.len(), took, self.queue.len());
@@ -349,14 +366,13 @@ impl Work {
             return;
         }
         match batch.pop() {
-            None => {}
+            // These are carried out apart.
+            None | Some(Task::Rehearsal(_) | Task::Order(_)) => {}
             Some(Task::Message(submission)) => self.quarantine(*submission, error),
             Some(Task::Broker(entry)) => {
                 counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
                 tracing::error!(%error, "the store refuses a session's changes: {:?}", entry.changes());
             }
-            // Orders are carried out apart.
-            Some(Task::Order(_)) => {}
         }
     }
 
@@ -389,8 +405,10 @@ impl Work {
             tracing::info!(device = %device.key, approval = %device.approval(), "device registered");
             self.registry.adopt_device(device);
         }
-        for sensor in std::mem::take(&mut staged.sensors).into_values() {
-            if let Some(device) = self.registry.get(sensor.device.as_str()) {
+        for ((id, _), sensor) in std::mem::take(&mut staged.sensors) {
+            // Another device of that key: its own was deleted meanwhile.
+            let device = self.registry.get(sensor.device.as_str());
+            if let Some(device) = device.filter(|device| device.id == id) {
                 self.registry.adopt_sensor(&device, sensor);
             }
         }
@@ -406,8 +424,8 @@ impl Work {
                 continue;
             };
             self.meters.readings_stored(message.fresh.len());
-            for (sensor, reading) in message.fresh.drain(..) {
-                sensor.adopt(reading);
+            for (sensor, reading) in &message.fresh {
+                sensor.adopt(*reading);
             }
             let Some(device) = &message.device else {
                 continue;
@@ -439,11 +457,11 @@ impl Work {
             let submission = match task {
                 Task::Message(submission) => submission,
                 Task::Broker(entry) => return Some(Completion::Entry(entry)),
-                Task::Order(_) => return None,
+                Task::Rehearsal(_) | Task::Order(_) => return None,
             };
             let took = self.clock.monotonic().saturating_sub(submission.received);
             self.meters.message(submission.origin.route, &message.verdict, took);
-            submission.answer(message.verdict, &self.publisher)
+            submission.answer(message.told(), &self.publisher)
         }));
     }
 

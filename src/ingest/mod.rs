@@ -5,11 +5,15 @@
 //! thread (`committer`), between them a bounded queue that pushes back on the sockets.
 
 mod alarms;
+mod announce;
 mod check;
 mod committer;
 pub mod decode;
+mod learning;
 mod metrics;
+mod outcome;
 mod queue;
+mod rehearsal;
 mod rejection;
 mod repair;
 mod replay;
@@ -21,11 +25,14 @@ mod verdict;
 
 use std::{io, sync::Arc};
 
+pub use announce::ShowAlarm;
 pub use committer::{Committer, IngestLimits};
 pub use metrics::{Meters, ServiceTotals};
+pub use outcome::{Detailed, ImportTerms, OnConflict, ReadingOutcome, ReadingResult};
 pub use rejection::{Rejection, RejectionReason};
 pub use replay::{Retried, replay_held, retry_quarantined};
-pub use tap::{Tap, Upload};
+pub use tap::{Import, Tap, Upload};
+pub use time::{is_plausible, read_time_text};
 pub use verdict::Verdict;
 
 use self::{
@@ -34,8 +41,8 @@ use self::{
     queue::Queue,
 };
 use crate::{
-    alarm::engine::Engine, clock::Clock, mqtt::Publisher, registry::Registry, routes::RouteTable,
-    store::Writer, telemetry::Timestamp,
+    alarm::engine::Engine, clock::Clock, live::Hub, mqtt::Publisher, registry::Registry,
+    routes::RouteTable, store::Writer, telemetry::Timestamp,
 };
 
 /// What ingest is built from.
@@ -45,6 +52,8 @@ pub struct Parts {
     pub limits: IngestLimits,
     pub registry: Arc<Registry>,
     pub publisher: Publisher,
+    pub live: Arc<Hub>,
+    pub show_alarm: ShowAlarm,
     pub writer: Writer,
     pub clock: Clock,
     /// Clients of whom the store has noted messages.
@@ -59,8 +68,8 @@ pub struct Parts {
 /// # Errors
 /// When the thread can't be started.
 pub fn start(parts: Parts) -> io::Result<(Arc<Tap>, Arc<Committer>)> {
-    let Parts { routes, zone, limits, registry, publisher, writer, clock, noted_clients, .. } =
-        parts;
+    let Parts { routes, zone, limits, registry, publisher, live, writer, clock, .. } = parts;
+    let noted_clients = parts.noted_clients;
     let now = Timestamp::from_micros(clock.unix_micros());
     let clocks = (now, clock.monotonic());
     let alarms = Alarms { engine: parts.engine, run: parts.run, alive_noted: now, clocks };
@@ -72,6 +81,8 @@ pub fn start(parts: Parts) -> io::Result<(Arc<Tap>, Arc<Committer>)> {
         writer,
         registry: registry.clone(),
         publisher,
+        live,
+        show_alarm: parts.show_alarm,
         limits,
         clock: clock.clone(),
         meters: meters.clone(),

@@ -13,21 +13,18 @@ use super::{
     check::{SensorRules, check},
     committer::IngestLimits,
     decode::{Decoded, joined},
+    outcome::{Detailed, OnConflict, ReadingOutcome, ReadingResult},
     rejection::{Rejection, RejectionReason},
-    submission::{DeviceRef, Submission, Task},
+    submission::{Submission, Task},
     verdict::Verdict,
 };
 use crate::{
     mqtt::Change,
-    registry::{Device, Registry, ReportedSample, Sensor, UnknownDevices},
+    registry::{Device, Registry, ReportedSample, Sensor},
     routes::MessageKind,
-    store::{
-        Appended, DeviceRow, NewDevice, NewQuarantine, NewSensor, SensorRow, StoreError,
-        StoredReading, Transaction,
-    },
+    store::{Appended, NewQuarantine, StoreError, StoredReading, Transaction},
     telemetry::{
-        Approval, ClaimedTime, DeviceFacts, DeviceId, DeviceKey, DeviceKind, Report, Sample,
-        SensorName, Timestamp,
+        Approval, ClaimedTime, DeviceId, DeviceKey, Report, Sample, SensorName, Timestamp,
     },
 };
 
@@ -56,13 +53,32 @@ pub(super) struct StagedMessage {
     /// Stored by this message, in order.
     pub(super) fresh: Vec<(Arc<Sensor>, StoredReading)>,
     pub(super) shown: Vec<ReportedSample>,
+    /// Of each reading, where the sender wants to know.
+    pub(super) readings: Vec<ReadingOutcome>,
+    /// The device whose alarm rules are to see what is fresh.
+    pub(super) judged: Option<Arc<Device>>,
+}
+
+impl Staged {
+    pub(super) fn sensor_names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.sensors.values().map(|s| s.name.to_string()).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+impl StagedMessage {
+    /// What its sender is told.
+    pub(super) fn told(self) -> Detailed {
+        Detailed { verdict: self.verdict, readings: self.readings, ..Detailed::default() }
+    }
 }
 
 /// A device's status messages of one batch, in order.
 type Reports<'a> = (Arc<Device>, Vec<(&'a Report, Timestamp)>);
 
-/// A reading that is taken, and what of it is new: nothing where it is a duplicate.
-type Accepted = (Arc<Sensor>, Option<StoredReading>);
+/// A reading that is taken, and whether it is new.
+type Accepted = (Arc<Sensor>, StoredReading, ReadingResult);
 
 /// How often a time of our own may be moved on to find a free one.
 const OWN_TIME_TRIES: u32 = 10_000;
@@ -81,7 +97,7 @@ impl Stage<'_, '_> {
         let mut reports: HashMap<DeviceId, Reports<'_>> = HashMap::new();
         for task in batch {
             let submission = match task {
-                Task::Message(submission) => submission,
+                Task::Message(submission) | Task::Rehearsal(submission) => submission,
                 Task::Broker(entry) => {
                     self.keep(entry.changes())?;
                     self.staged.messages.push(StagedMessage::default());
@@ -130,6 +146,11 @@ impl Stage<'_, '_> {
         };
         match device.approval() {
             Approval::Active => self.store(submission, decoded, device),
+            Approval::Pending if submission.import.is_some() => {
+                let detail = format!("the device {} waits for approval", device.key);
+                let reason = RejectionReason::UnknownDevice;
+                Ok(refused_unkept(Rejection::of_message(reason, detail)))
+            }
             Approval::Pending => self.hold(submission, device),
             Approval::Blocked => {
                 let detail = format!("the device {} is blocked", device.key);
@@ -161,9 +182,22 @@ impl Stage<'_, '_> {
         let mut message = StagedMessage { arrival: Some(arrival), ..StagedMessage::default() };
         let mut rejections = decoded.rejections.clone();
         let mut duplicates = 0;
+        let earliest = self.registry.next_received();
         for sample in &decoded.readings {
-            match self.append(&device, sample, arrival)? {
-                Ok((sensor, Some(reading))) => {
+            // Those of one sensor stay apart, whichever way they got their times.
+            let earliest = earliest.plus_micros(message.fresh.len() as i64);
+            let times = (arrival, earliest);
+            let appended = self.append(&device, sample, times, submission.on_conflict())?;
+            if submission.wants_details() {
+                message.readings.push(outcome(&appended));
+            }
+            match appended {
+                Ok((_, _, ReadingResult::Duplicate)) => duplicates += 1,
+                Ok((sensor, reading, _)) => {
+                    self.registry.note_received(reading.received_at);
+                    if submission.is_judged() {
+                        device.note_arrival(reading.received_at);
+                    }
                     message.shown.push(ReportedSample {
                         sensor: sample.sensor.clone(),
                         value: sample.value,
@@ -172,15 +206,18 @@ impl Stage<'_, '_> {
                     });
                     message.fresh.push((sensor, reading));
                 }
-                Ok((_, None)) => duplicates += 1,
                 Err(rejection) => rejections.push(rejection),
             }
+        }
+        if submission.wants_details() {
+            message.readings.extend(decoded.rejections.iter().map(ReadingOutcome::refused));
         }
         let accepted = message.fresh.len() + duplicates;
         let says_something =
             accepted > 0 || !decoded.report.is_empty() || submission.kind != MessageKind::Data;
         if !says_something {
-            return self.refuse(submission, rejections, Some(device));
+            let refused = self.refuse(submission, rejections, Some(device))?;
+            return Ok(StagedMessage { readings: message.readings, ..refused });
         }
         if let (Some(delivery), Some(hash)) = (&delivery, &hash) {
             let (client_id, at) = (delivery.client_id, submission.received_at);
@@ -194,7 +231,8 @@ impl Stage<'_, '_> {
             self.quarantine(submission, &joined(&rejections))?;
             Verdict::Partial { accepted, rejections }
         };
-        message.device = Some(device);
+        message.judged = Some(device.clone()).filter(|_| submission.is_judged());
+        message.device = Some(device).filter(|_| submission.import.is_none());
         Ok(message)
     }
 
@@ -202,11 +240,12 @@ impl Stage<'_, '_> {
         &mut self,
         device: &Arc<Device>,
         sample: &Sample,
-        received_at: Timestamp,
+        (received_at, earliest): (Timestamp, Timestamp),
+        on_conflict: OnConflict,
     ) -> Result<Result<Accepted, Rejection>, StoreError> {
         let sensor = self.sensor(device, sample, received_at)?;
         let rules = sensor.with_settings(|settings| SensorRules {
-            active: settings.active,
+            active: settings.active && !sensor.is_leaving(),
             min: settings.min,
             max: settings.max,
         });
@@ -215,7 +254,6 @@ impl Stage<'_, '_> {
             Err(rejection) => return Ok(Err(rejection)),
         };
         let received_at = sensor.unique_received_at(received_at);
-        device.note_arrival(received_at);
         let own_time = !matches!(sample.time, ClaimedTime::Plausible(_));
         let mut reading = StoredReading {
             sensor: sensor.id,
@@ -223,7 +261,8 @@ impl Stage<'_, '_> {
                 ClaimedTime::Plausible(time) => time,
                 ClaimedTime::Implausible(_) | ClaimedTime::Absent => received_at,
             },
-            received_at,
+            // Streams are resumed by it, so it never runs back, whoever was read first.
+            received_at: received_at.max(earliest),
             value: sample.value,
             quality: sample.quality.worst(by_range),
         };
@@ -242,9 +281,13 @@ impl Stage<'_, '_> {
                     let (id, time) = (sensor.id, reading.event_time);
                     self.transaction.keep_claimed_time(id, time, claimed)?;
                 }
-                Ok(Ok((sensor, Some(reading))))
+                Ok(Ok((sensor, reading, ReadingResult::Stored)))
             }
-            Appended::Duplicate => Ok(Ok((sensor, None))),
+            Appended::Duplicate => Ok(Ok((sensor, reading, ReadingResult::Duplicate))),
+            Appended::Conflict { .. } if on_conflict == OnConflict::Replace => {
+                self.transaction.replace(&reading)?;
+                Ok(Ok((sensor, reading, ReadingResult::Replaced)))
+            }
             Appended::Conflict { stored } => {
                 let stored = stored.map_or("no value".to_owned(), |value| value.to_string());
                 let detail = format!("{stored} is stored for {} already", reading.event_time);
@@ -257,125 +300,6 @@ impl Stage<'_, '_> {
     fn insert(&mut self, reading: &StoredReading) -> Result<Appended, StoreError> {
         let StoredReading { sensor, event_time, received_at, value, quality } = *reading;
         self.transaction.append(sensor, event_time, received_at, value, quality)
-    }
-
-    /// The device, learned if it has to be and may be.
-    fn device(
-        &mut self,
-        submission: &Submission,
-    ) -> Result<Result<Arc<Device>, Rejection>, StoreError> {
-        let (key, kind) = match &submission.device {
-            DeviceRef::Known(device) => return Ok(Ok(device.clone())),
-            DeviceRef::New(key, kind) => (key, *kind),
-            DeviceRef::Illegal => {
-                let detail = "the message names no device";
-                return Ok(Err(Rejection::of_message(RejectionReason::DeviceId, detail)));
-            }
-        };
-        let known = self.registry.get(key.as_str());
-        if let Some(device) = known.or_else(|| self.staged.devices.get(key).cloned()) {
-            return Ok(Ok(device));
-        }
-        let now = submission.received_at;
-        let approval = match self.registry.judge_unknown(now, self.staged.learned.len()) {
-            UnknownDevices::Learn => Approval::Active,
-            UnknownDevices::Pending => Approval::Pending,
-            UnknownDevices::Reject => {
-                let detail = format!("the device {key} is not registered");
-                let reason = RejectionReason::UnknownDevice;
-                return Ok(Err(Rejection::of_message(reason, detail)));
-            }
-        };
-        let device = self.learn_device(key, kind, approval, now)?;
-        if approval == Approval::Active {
-            self.staged.learned.push(now);
-        }
-        self.staged.devices.insert(key.clone(), device.clone());
-        Ok(Ok(device))
-    }
-
-    fn learn_device(
-        &mut self,
-        key: &DeviceKey,
-        kind: DeviceKind,
-        approval: Approval,
-        first_seen: Timestamp,
-    ) -> Result<Arc<Device>, StoreError> {
-        let labels = "{}".to_owned();
-        let learned = NewDevice {
-            key: key.clone(),
-            name: None,
-            kind,
-            gateway: None,
-            labels: labels.clone(),
-            approval,
-            first_seen,
-        };
-        let id = self.transaction.ensure_device(&learned)?;
-        Ok(Arc::new(Device::new(DeviceRow {
-            id,
-            key: key.clone(),
-            name: None,
-            kind,
-            gateway: None,
-            facts: DeviceFacts::default(),
-            labels,
-            first_seen,
-            last_seen: None,
-            last_heartbeat: None,
-            online: false,
-            last_report: None,
-            approval,
-            version: 1,
-        })))
-    }
-
-    /// The sensor, learned if it has to be.
-    fn sensor(
-        &mut self,
-        device: &Arc<Device>,
-        sample: &Sample,
-        now: Timestamp,
-    ) -> Result<Arc<Sensor>, StoreError> {
-        let unit = sample.unit.as_ref().map(|unit| unit.as_str());
-        let known = device
-            .sensor(sample.sensor.as_str())
-            .or_else(|| self.staged.sensors.get(&(device.id, sample.sensor.clone())).cloned());
-        if let Some(sensor) = known {
-            if let Some(unit) = unit
-                && sensor.with_settings(|settings| settings.unit.is_none())
-            {
-                self.transaction.learn_unit(sensor.id, unit)?;
-                self.staged.units.push((sensor.clone(), unit.into()));
-            }
-            return Ok(sensor);
-        }
-        let unit = unit.map(str::to_owned);
-        let learned = NewSensor {
-            device: device.id,
-            name: sample.sensor.clone(),
-            unit: unit.clone(),
-            created_at: now,
-        };
-        let id = self.transaction.ensure_sensor(&learned)?;
-        let sensor = Arc::new(Sensor::new(
-            device.key.clone(),
-            SensorRow {
-                id,
-                device: device.id,
-                name: sample.sensor.clone(),
-                display_name: None,
-                kind: None,
-                unit,
-                location: None,
-                min: None,
-                max: None,
-                active: true,
-                newest: None,
-            },
-        ));
-        self.staged.sensors.insert((device.id, sample.sensor.clone()), sensor.clone());
-        Ok(sensor)
     }
 
     fn hold(
@@ -429,6 +353,20 @@ impl Stage<'_, '_> {
 fn first_time(message: &StagedMessage, decoded: &Decoded) -> Option<Timestamp> {
     let fresh = message.fresh.first().map(|(_, reading)| reading.event_time);
     fresh.or_else(|| decoded.readings.first()?.time_key())
+}
+
+fn outcome(appended: &Result<Accepted, Rejection>) -> ReadingOutcome {
+    match appended {
+        Ok((sensor, reading, result)) => ReadingOutcome {
+            sensor: sensor.name.to_string(),
+            result: *result,
+            event_time: Some(reading.event_time),
+            value: reading.value,
+            quality: Some(reading.quality),
+            detail: None,
+        },
+        Err(rejection) => ReadingOutcome::refused(rejection),
+    }
 }
 
 fn refused_unkept(rejection: Rejection) -> StagedMessage {

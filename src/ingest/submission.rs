@@ -6,7 +6,12 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{decode::Decoded, rejection::Rejection, verdict::Verdict};
+use super::{
+    decode::Decoded,
+    outcome::{Detailed, ImportTerms, OnConflict},
+    rejection::Rejection,
+    verdict::Verdict,
+};
 use crate::{
     alarm::engine::Order,
     mqtt::{Change, Completion, Entry, Publisher, QoS, TappedMessage, Version},
@@ -18,6 +23,8 @@ use crate::{
 /// What the committer is handed, in order.
 pub(super) enum Task {
     Message(Box<Submission>),
+    /// A message that is to be handled and then forgotten.
+    Rehearsal(Box<Submission>),
     /// Somebody wants something of the alarms.
     Order(Box<Order>),
     /// What the broker wants kept.
@@ -28,7 +35,7 @@ impl Task {
     /// Bytes that it holds on to while it waits.
     pub(super) fn weight(&self) -> usize {
         match self {
-            Self::Message(submission) => submission.weight(),
+            Self::Message(submission) | Self::Rehearsal(submission) => submission.weight(),
             Self::Broker(entry) => entry.weight(),
             Self::Order(order) => order.weight(),
         }
@@ -37,14 +44,14 @@ impl Task {
     pub(super) fn into_order(self) -> Option<Order> {
         match self {
             Self::Order(order) => Some(*order),
-            Self::Message(_) | Self::Broker(_) => None,
+            Self::Message(_) | Self::Rehearsal(_) | Self::Broker(_) => None,
         }
     }
 
     pub(super) fn received_at(&self) -> Option<Timestamp> {
         match self {
             Self::Message(submission) => Some(submission.received_at),
-            Self::Broker(_) | Self::Order(_) => None,
+            Self::Rehearsal(_) | Self::Broker(_) | Self::Order(_) => None,
         }
     }
 }
@@ -58,6 +65,9 @@ pub(super) struct Submission {
     pub(super) received: Duration,
     pub(super) origin: Origin,
     pub(super) reply: Reply,
+    /// Set for readings that do not come from their device at this moment: they are no sign of its
+    /// life, are not in its last report, and are never held or quarantined.
+    pub(super) import: Option<ImportTerms>,
 }
 
 /// Whose message it is.
@@ -105,6 +115,8 @@ pub(super) struct Delivery<'a> {
 pub(super) enum Reply {
     Mqtt(TappedMessage),
     Waiting(oneshot::Sender<Verdict>),
+    /// Wants to know of each reading.
+    Detailed(oneshot::Sender<Detailed>),
 }
 
 impl Submission {
@@ -123,14 +135,14 @@ impl Submission {
     pub(super) fn client_id(&self) -> Option<&str> {
         match &self.reply {
             Reply::Mqtt(message) => Some(&message.client.client_id),
-            Reply::Waiting(_) => None,
+            Reply::Waiting(_) | Reply::Detailed(_) => None,
         }
     }
 
     pub(super) fn connection(&self) -> Option<u64> {
         match &self.reply {
             Reply::Mqtt(message) => Some(message.client.connection),
-            Reply::Waiting(_) => None,
+            Reply::Waiting(_) | Reply::Detailed(_) => None,
         }
     }
 
@@ -138,35 +150,56 @@ impl Submission {
     pub(super) fn changes(&self) -> &[Change] {
         match &self.reply {
             Reply::Mqtt(message) => message.resolver.changes(),
-            Reply::Waiting(_) => &[],
+            Reply::Waiting(_) | Reply::Detailed(_) => &[],
         }
+    }
+
+    /// Whether alarm rules are to see its readings.
+    pub(super) fn is_judged(&self) -> bool {
+        // What a device said while it waited for its approval is no news.
+        !self.origin.is_replayed && self.import.is_none_or(|terms| terms.is_judged)
+    }
+
+    pub(super) fn on_conflict(&self) -> OnConflict {
+        self.import.map_or(OnConflict::Keep, |terms| terms.on_conflict)
+    }
+
+    pub(super) fn wants_details(&self) -> bool {
+        matches!(self.reply, Reply::Detailed(_))
     }
 
     fn weight(&self) -> usize {
-        self.origin.topic.len() + self.origin.payload.len() + 256
+        let imported = match (&self.import, &self.content) {
+            (Some(_), Ok(decoded)) => decoded.readings.len() * 64,
+            _ => 0,
+        };
+        self.origin.topic.len() + self.origin.payload.len() + imported + 256
     }
 
     /// Tells whoever waits; an MQTT message's resolver comes back, to be answered with its batch.
-    pub(super) fn answer(self, verdict: Verdict, publisher: &Publisher) -> Option<Completion> {
-        match self.reply {
+    pub(super) fn answer(self, told: Detailed, publisher: &Publisher) -> Option<Completion> {
+        let message = match self.reply {
+            // Where nobody waits any more, the request was given up.
             Reply::Waiting(sender) => {
-                // Nobody waits any more: the request was given up.
-                let _ = sender.send(verdict);
-                None
+                let _ = sender.send(told.verdict);
+                return None;
             }
-            Reply::Mqtt(message) => {
-                let is_deaf =
-                    message.client.version == Version::V4 || message.qos() == QoS::AtMostOnce;
-                if is_deaf
-                    && !verdict.rejections().is_empty()
-                    && let Some(device) = self.device.key()
-                {
-                    publish_errors(publisher, device, &message, &verdict, self.received_at);
-                }
-                let outcome = verdict.outcome(message.publication.is_utf8);
-                Some(Completion::Message(message.resolver, outcome))
+            Reply::Detailed(sender) => {
+                let _ = sender.send(told);
+                return None;
             }
+            Reply::Mqtt(message) => message,
+        };
+        let verdict = told.verdict;
+        let is_deaf = message.client.version == Version::V4 || message.qos() == QoS::AtMostOnce;
+        if is_deaf
+            && !verdict.rejections().is_empty()
+            && let Some(device) = self.device.key()
+        {
+            publish_errors(publisher, device, &message, &verdict, self.received_at);
         }
+        let outcome = verdict.outcome(message.publication.is_utf8);
+        Some(Completion::Message(message.resolver, outcome))
     }
 }
 

@@ -11,8 +11,9 @@ use jiff::tz::TimeZone;
 use tokio::sync::oneshot;
 
 use super::{
-    decode::{MessageContext, decode},
+    decode::{Decoded, MessageContext, decode},
     metrics::Meters,
+    outcome::{Detailed, ImportTerms},
     queue::Queue,
     rejection::{Rejection, RejectionReason},
     submission::{DeviceRef, Origin, Reply, Submission, Task},
@@ -23,7 +24,7 @@ use crate::{
     mqtt::{Entry, Offer, PublishTap, SessionStore, TappedMessage},
     registry::Registry,
     routes::{MessageKind, PayloadForm, RouteMatch, RouteTable},
-    telemetry::{DeviceKey, DeviceKind, SensorName, Timestamp},
+    telemetry::{DeviceKey, DeviceKind, Sample, SensorName, Timestamp},
 };
 
 pub struct Tap {
@@ -52,6 +53,14 @@ pub struct Upload {
     pub is_kept_already: bool,
 }
 
+/// Readings of one device with times of their own, at most as many as a message may have.
+#[derive(Debug, Clone)]
+pub struct Import {
+    pub device: DeviceKey,
+    pub readings: Vec<Sample>,
+    pub terms: ImportTerms,
+}
+
 impl PublishTap for Tap {
     fn offer(&self, message: TappedMessage) -> Offer {
         let publication = message.publication.clone();
@@ -74,7 +83,7 @@ impl PublishTap for Tap {
         match self.push(Task::Message(Box::new(submission))) {
             Err(Task::Message(submission)) => match submission.reply {
                 Reply::Mqtt(message) => self.full(message),
-                Reply::Waiting(_) => Offer::Taken,
+                Reply::Waiting(_) | Reply::Detailed(_) => Offer::Taken,
             },
             Ok(()) | Err(_) => Offer::Taken,
         }
@@ -153,7 +162,7 @@ impl Tap {
                 (device, content)
             }
         };
-        Submission { device, kind, content, received_at, received, origin, reply }
+        Submission { device, kind, content, received_at, received, origin, reply, import: None }
     }
 
     fn device(&self, text: &str, kind: DeviceKind) -> Result<DeviceRef, Rejection> {
@@ -167,6 +176,71 @@ impl Tap {
 
     /// Takes a message that is not a client's PUBLISH, waits for room and for the verdict.
     pub async fn upload(&self, upload: Upload) -> Verdict {
+        let (sender, verdict) = oneshot::channel();
+        let submission = self.submission(upload, Reply::Waiting(sender));
+        self.submit(Task::Message(submission)).await;
+        verdict.await.unwrap_or_default()
+    }
+
+    /// The same, and what became of each reading.
+    pub async fn upload_detailed(&self, upload: Upload) -> Detailed {
+        let (sender, told) = oneshot::channel();
+        let submission = self.submission(upload, Reply::Detailed(sender));
+        self.submit(Task::Message(submission)).await;
+        told.await.unwrap_or_default()
+    }
+
+    /// What would become of a message; nothing of it is kept.
+    pub async fn rehearse(&self, upload: Upload) -> Detailed {
+        let (sender, told) = oneshot::channel();
+        let submission = self.submission(upload, Reply::Detailed(sender));
+        self.submit(Task::Rehearsal(submission)).await;
+        told.await.unwrap_or_default()
+    }
+
+    /// Stores readings that come from elsewhere than their device.
+    pub async fn import(&self, import: Import) -> Detailed {
+        let (sender, told) = oneshot::channel();
+        let submission = self.imported(import, Reply::Detailed(sender));
+        self.submit(Task::Message(submission)).await;
+        told.await.unwrap_or_default()
+    }
+
+    /// What would become of such readings; nothing of them is kept.
+    pub async fn rehearse_import(&self, import: Import) -> Detailed {
+        let (sender, told) = oneshot::channel();
+        let submission = self.imported(import, Reply::Detailed(sender));
+        self.submit(Task::Rehearsal(submission)).await;
+        told.await.unwrap_or_default()
+    }
+
+    fn imported(&self, import: Import, reply: Reply) -> Box<Submission> {
+        let Import { device, readings, terms } = import;
+        let received_at = Timestamp::from_micros(self.clock.unix_micros());
+        let device = match self.registry.get(device.as_str()) {
+            Some(device) => DeviceRef::Known(device),
+            None => DeviceRef::New(device, DeviceKind::Device),
+        };
+        Box::new(Submission {
+            device,
+            kind: MessageKind::Data,
+            content: Ok(Decoded { readings, ..Decoded::default() }),
+            received_at,
+            received: self.clock.monotonic(),
+            origin: Origin {
+                source: "import",
+                topic: "import".into(),
+                payload: Bytes::new(),
+                route: None,
+                is_kept_already: true,
+                is_replayed: false,
+            },
+            reply,
+            import: Some(terms),
+        })
+    }
+
+    fn submission(&self, upload: Upload, reply: Reply) -> Box<Submission> {
         let Upload { source, topic, payload, device, form, received_at, is_kept_already } = upload;
         let now = Timestamp::from_micros(self.clock.unix_micros());
         let is_replayed = received_at.is_some();
@@ -180,21 +254,22 @@ impl Tap {
             is_kept_already,
             is_replayed,
         };
-        let (sender, verdict) = oneshot::channel();
-        let reply = Reply::Waiting(sender);
-        let mut task = Task::Message(Box::new(match route {
+        Box::new(match route {
             Some(found) => self.routed(found, origin, received_at, reply),
             None => self.unrouted(device, form, origin, received_at, reply),
-        }));
+        })
+    }
+
+    /// Waits for room. A closed queue drops the task, which says "not stored".
+    async fn submit(&self, mut task: Task) {
         loop {
             std::future::poll_fn(|context| self.queue.poll_room(context)).await;
             task = match self.push(task) {
-                Ok(()) => break,
-                Err(_) if self.queue.is_closed() => return Verdict::Unavailable,
+                Ok(()) => return,
+                Err(_) if self.queue.is_closed() => return,
                 Err(task) => task,
             };
         }
-        verdict.await.unwrap_or_default()
     }
 
     /// An HTTP upload: the device is the caller's word, else the body's.
@@ -233,7 +308,12 @@ impl Tap {
                 (DeviceRef::Illegal, Err(rejection))
             }
         };
-        Submission { device, kind, content, received_at, received, origin, reply }
+        Submission { device, kind, content, received_at, received, origin, reply, import: None }
+    }
+
+    /// Whether messages of this topic are ingest's.
+    pub fn takes(&self, topic: &str) -> bool {
+        self.routes.find(topic).is_some()
     }
 
     /// The zone of times without an offset.

@@ -66,6 +66,19 @@ fn from_text(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     Some(Timestamp::from_micros(time.as_microsecond()))
 }
 
+/// Reads a time that stands in a text; see [`read_time`].
+///
+/// # Errors
+/// As there.
+pub fn read_time_text(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
+    read_time(&Json::Text(text.into()), zone)
+}
+
+/// Whether a time can be one at which something was measured, as seen at `now`.
+pub fn is_plausible(time: Timestamp, now: Timestamp) -> bool {
+    matches!(judge(time, now), ClaimedTime::Plausible(_))
+}
+
 /// Whether a claimed time can be meant.
 pub(super) fn judge(claim: Timestamp, received_at: Timestamp) -> ClaimedTime {
     let is_plausible =

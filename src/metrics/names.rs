@@ -66,6 +66,12 @@ metrics! {
     INGEST_ACKNOWLEDGE = "brooklet_ingest_acknowledge_seconds", "From a message's receipt to its acknowledgement.", seconds;
     STORE_COMMIT = "brooklet_store_commit_seconds", "From a batch's begin to its commit.", seconds;
     STORE_ERRORS = "brooklet_store_errors_total", "Failed transactions, by kind.", counter;
+    STREAM_CLIENTS = "brooklet_stream_clients", "WebSocket and Server-Sent Events clients connected, by transport.", gauge;
+    STREAM_SENT = "brooklet_stream_events_sent_total", "Events sent to stream clients, by transport.", counter;
+    STREAM_MISSED = "brooklet_stream_events_missed_total", "Events that stream clients missed because they did not keep up; each is told in a gap.", counter;
+    STREAM_RESUMED = "brooklet_stream_events_resumed_total", "Readings and changes of alarms sent from the store to stream clients that came back.", counter;
+    STREAM_REFUSED = "brooklet_stream_clients_refused_total", "Stream clients turned away, by reason.", counter;
+    STREAM_CUT = "brooklet_stream_clients_cut_total", "Stream connections ended by Brooklet, by reason.", counter;
     QUARANTINED = "brooklet_quarantined_messages_total", "Messages put in quarantine.", counter;
     QUARANTINE_DROPPED = "brooklet_quarantine_dropped_total", "Oldest quarantined messages dropped for want of room.", counter;
     QUARANTINE_ENTRIES = "brooklet_quarantine_entries", "Messages in quarantine.", gauge;

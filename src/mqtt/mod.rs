@@ -24,7 +24,6 @@ mod link;
 mod listener;
 #[cfg(test)]
 mod model;
-mod origin;
 mod outbound;
 mod output;
 mod pace;

@@ -28,7 +28,8 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{origin, transport::WebSocketSettings};
+use super::transport::WebSocketSettings;
+use crate::origin;
 
 const SUB_PROTOCOL: &str = "mqtt";
 const HERE_IS_MQTT: &str = "MQTT over WebSocket is spoken here, sub-protocol \"mqtt\"\n";

@@ -52,6 +52,7 @@ struct State {
     bindings: usize,
     /// Being deleted: its messages are refused.
     is_leaving: bool,
+    retired_at: Option<Timestamp>,
 }
 
 /// A device as it is at one moment.
@@ -71,6 +72,8 @@ pub struct DeviceSnapshot {
     pub last_heartbeat: Option<Timestamp>,
     pub online: bool,
     pub last_report: Option<Map<String, Value>>,
+    /// Out of the lists since then, its data kept.
+    pub retired_at: Option<Timestamp>,
 }
 
 impl Device {
@@ -95,6 +98,7 @@ impl Device {
                 is_unsaved: false,
                 bindings: 0,
                 is_leaving: false,
+                retired_at: row.retired_at,
             }),
             sensors: RwLock::default(),
             bound_to: AtomicU64::new(0),
@@ -119,6 +123,7 @@ impl Device {
             last_heartbeat: state.last_heartbeat,
             online: state.online,
             last_report: state.last_report.json(),
+            retired_at: state.retired_at,
         }
     }
 
@@ -164,11 +169,46 @@ impl Device {
         state.labels = serde_json::from_str(&edit.labels).unwrap_or_default();
         state.approval = edit.approval;
         state.version = version;
+        if edit.approval != Approval::Blocked {
+            state.retired_at = None;
+        }
+    }
+
+    /// Takes over that it is out of the lists.
+    pub fn retire(&self, at: Timestamp, version: i64) {
+        let mut state = self.state.lock();
+        state.approval = Approval::Blocked;
+        state.version = version;
+        state.retired_at = Some(at);
+    }
+
+    /// The gateway that speaks for it.
+    pub fn gateway(&self) -> Option<String> {
+        self.state.lock().gateway.clone()
+    }
+
+    /// Whether it has every one of these labels, by name and, where one is given, by value.
+    pub fn has_labels(&self, wanted: &[(String, Option<String>)]) -> bool {
+        let labels = &self.state.lock().labels;
+        wanted.iter().all(|(name, value)| {
+            labels.get(name).is_some_and(|found| {
+                value.as_ref().is_none_or(|value| found.as_str() == Some(value))
+            })
+        })
     }
 
     /// From here on its messages are refused. `false`: somebody is deleting it already.
     pub fn begin_leaving(&self) -> bool {
         !std::mem::replace(&mut self.state.lock().is_leaving, true)
+    }
+
+    /// Being deleted, or deleted.
+    pub fn is_leaving(&self) -> bool {
+        self.state.lock().is_leaving
+    }
+
+    pub fn is_retired(&self) -> bool {
+        self.state.lock().retired_at.is_some()
     }
 
     /// The deletion failed; it stays.
@@ -204,6 +244,10 @@ impl Device {
 
     pub(super) fn adopt_sensor(&self, sensor: Arc<Sensor>) -> Arc<Sensor> {
         self.sensors.write().entry(sensor.name.clone()).or_insert(sensor).clone()
+    }
+
+    pub(super) fn remove_sensor(&self, name: &str) {
+        self.sensors.write().remove(name);
     }
 
     /// `true`: it has to be put among the unsaved.

@@ -9,7 +9,14 @@ mod presence;
 mod report;
 mod sensor;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, RwLock};
@@ -52,6 +59,10 @@ pub struct Registry {
     presence: Mutex<Presence>,
     /// When devices were learned, within the last hour. Bound: `learned_per_hour_max`.
     learned: Mutex<Vec<Timestamp>>,
+    /// Deleted since somebody asked. Bound: a deletion is a job, and is asked for every second.
+    removed: Mutex<Vec<DeviceKey>>,
+    /// The latest time of receipt that any reading has, in microseconds. Only the committer moves it.
+    last_received: AtomicI64,
     settings: RegistrySettings,
 }
 
@@ -75,6 +86,8 @@ impl Registry {
             unsaved: Mutex::default(),
             presence: Mutex::new(Presence::new(settings.presence)),
             learned: Mutex::default(),
+            removed: Mutex::default(),
+            last_received: AtomicI64::new(Timestamp::MIN.as_micros()),
             settings,
         }
     }
@@ -90,6 +103,9 @@ impl Registry {
             let device = keys.get(&row.device).and_then(|key| self.get(key.as_str()));
             if let Some(device) = device {
                 let sensor = Arc::new(Sensor::new(device.key.clone(), row));
+                if let Some(newest) = sensor.newest() {
+                    self.note_received(newest.received_at);
+                }
                 self.adopt_sensor(&device, sensor);
             }
         }
@@ -138,6 +154,22 @@ impl Registry {
         UnknownDevices::Learn
     }
 
+    /// The earliest time of receipt of the next message's readings: later than that of any reading
+    /// before, so that the order in which readings were stored can be read from the store.
+    pub fn next_received(&self) -> Timestamp {
+        self.last_received().plus_micros(1)
+    }
+
+    /// The latest time of receipt that any reading has.
+    pub fn last_received(&self) -> Timestamp {
+        Timestamp::from_micros(self.last_received.load(Ordering::Relaxed))
+    }
+
+    /// A reading has this time of receipt.
+    pub fn note_received(&self, at: Timestamp) {
+        self.last_received.fetch_max(at.as_micros(), Ordering::Relaxed);
+    }
+
     /// Counts a device learned by the policy.
     pub fn note_learned(&self, at: Timestamp) {
         self.learned.lock().push(at);
@@ -154,6 +186,21 @@ impl Registry {
         self.sensors.write().entry(sensor.id).or_insert(sensor).clone()
     }
 
+    /// Every sensor, by number.
+    pub fn all_sensors(&self) -> Vec<Arc<Sensor>> {
+        let mut sensors: Vec<_> = self.sensors.read().values().cloned().collect();
+        sensors.sort_unstable_by_key(|sensor| sensor.id);
+        sensors
+    }
+
+    /// Takes a deleted sensor out.
+    pub fn remove_sensor(&self, sensor: &Sensor) {
+        if let Some(device) = self.get(sensor.device.as_str()) {
+            device.remove_sensor(sensor.name.as_str());
+        }
+        self.sensors.write().remove(&sensor.id);
+    }
+
     /// Takes a deleted device out.
     pub fn remove(&self, device: &Device) {
         self.devices.write().remove(&device.key);
@@ -161,6 +208,13 @@ impl Registry {
         for sensor in device.sensors() {
             sensors.remove(&sensor.id);
         }
+        drop(sensors);
+        self.removed.lock().push(device.key.clone());
+    }
+
+    /// Devices that were deleted since the last call.
+    pub fn take_removed(&self) -> Vec<DeviceKey> {
+        std::mem::take(&mut *self.removed.lock())
     }
 
     /// Follows a message of a device: seen, online, and what it says of itself.

@@ -1,6 +1,9 @@
 //! One sensor: what people have set, and the newest it has said.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -16,6 +19,8 @@ pub struct Sensor {
     pub device: DeviceKey,
     settings: RwLock<SensorSettings>,
     live: Mutex<Live>,
+    /// Being deleted: its readings are refused.
+    is_leaving: AtomicBool,
 }
 
 /// What people have set of a sensor; the unit also by its first reading that has one.
@@ -30,6 +35,12 @@ pub struct SensorSettings {
     pub max: Option<f64>,
     /// An inactive sensor's readings are refused.
     pub active: bool,
+    /// The smallest step that it tells apart.
+    pub resolution: Option<f64>,
+    /// Raised by each edit.
+    pub version: i64,
+    /// Out of the lists since then, its data kept.
+    pub retired_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -55,8 +66,12 @@ impl Sensor {
                 min: row.min,
                 max: row.max,
                 active: row.active,
+                resolution: row.resolution,
+                version: row.version,
+                retired_at: row.retired_at,
             }),
             live: Mutex::new(Live { newest: row.newest, last_received }),
+            is_leaving: AtomicBool::new(false),
         }
     }
 
@@ -65,11 +80,46 @@ impl Sensor {
     }
 
     /// Takes over what somebody has edited and the store has taken.
-    pub fn apply(&self, edit: SensorEdit) {
-        let SensorEdit { display_name, kind, unit, location, min, max, active } = edit;
+    pub fn apply(&self, edit: SensorEdit, version: i64) {
+        let SensorEdit { display_name, kind, unit, location, min, max, active, resolution } = edit;
         let unit = unit.map(Arc::from);
-        *self.settings.write() =
-            SensorSettings { display_name, kind, unit, location, min, max, active };
+        let mut settings = self.settings.write();
+        let retired_at = settings.retired_at.filter(|_| !active);
+        *settings = SensorSettings {
+            display_name,
+            kind,
+            unit,
+            location,
+            min,
+            max,
+            active,
+            resolution,
+            version,
+            retired_at,
+        };
+    }
+
+    /// Takes over that it is out of the lists.
+    pub fn retire(&self, at: Timestamp, version: i64) {
+        let mut settings = self.settings.write();
+        settings.active = false;
+        settings.version = version;
+        settings.retired_at = Some(at);
+    }
+
+    /// From here on its readings are refused. `false`: somebody is deleting it already.
+    pub fn begin_leaving(&self) -> bool {
+        !self.is_leaving.swap(true, Ordering::SeqCst)
+    }
+
+    /// The deletion failed; it stays.
+    pub fn stay(&self) {
+        self.is_leaving.store(false, Ordering::SeqCst);
+    }
+
+    /// Being deleted, or deleted.
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::SeqCst)
     }
 
     /// Runs `look` on the settings without copying them.
@@ -98,12 +148,27 @@ impl Sensor {
         }
     }
 
-    pub fn newest(&self) -> Option<Reading> {
-        Some(self.reading(self.newest_stored()?))
-    }
-
+    /// The newest as the store has it.
     pub fn newest_stored(&self) -> Option<StoredReading> {
         self.live.lock().newest
+    }
+
+    /// Takes over what is the newest once others were deleted. `false`: it was no more `before`.
+    pub fn replace_newest(
+        &self,
+        before: Option<StoredReading>,
+        newest: Option<StoredReading>,
+    ) -> bool {
+        let mut live = self.live.lock();
+        let is_as_before = live.newest == before;
+        if is_as_before {
+            live.newest = newest;
+        }
+        is_as_before
+    }
+
+    pub fn newest(&self) -> Option<Reading> {
+        Some(self.reading(self.newest_stored()?))
     }
 
     /// A stored reading with its names.

@@ -45,7 +45,8 @@ pub struct AlarmPage {
 
 /// Alarms deleted in one go with their events, so that ingest waits for moments only.
 const DELETE_CHUNK: u64 = 200;
-const OF_DEVICE: &str = "(SELECT id FROM alarm WHERE device = ? LIMIT ?)";
+const OF_DEVICE: &str =
+    "(SELECT id FROM alarm WHERE device = ?1 AND (?2 IS NULL OR sensor_id = ?2) LIMIT ?3)";
 
 impl Store {
     /// The highest number that an alarm has; 0 where there is none.
@@ -143,12 +144,34 @@ impl Store {
         Ok(rows.into_iter().map(event).collect())
     }
 
-    /// Deletes the alarms of a device with their events, in steps that ingest can get between, and
-    /// cancels what of them waits to be told.
-    pub(super) async fn delete_alarms(&self, device: &str) -> Result<(), StoreError> {
+    /// The number of the last thing that happened to any alarm; 0 where there is none.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn last_alarm_event(&self) -> Result<i64, StoreError> {
+        let highest: Option<Option<i64>> = alarm_event::Entity::find()
+            .select_only()
+            .column_as(alarm_event::Column::Id.max(), "id")
+            .into_tuple()
+            .one(&self.readers)
+            .await?;
+        Ok(highest.flatten().unwrap_or(0))
+    }
+
+    /// Deletes the alarms of a device or of one of its sensors with their events, in steps that ingest
+    /// can get between. What of them waits to be told is cancelled, but for their ends. Nobody may
+    /// follow them any more.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn delete_alarms(
+        &self,
+        device: &str,
+        sensor: Option<SensorId>,
+    ) -> Result<(), StoreError> {
         loop {
             let write = self.begin().await?;
-            let deleted = delete_some(&write.transaction, device, DELETE_CHUNK).await?;
+            let deleted = delete_some(&write.transaction, device, sensor, DELETE_CHUNK).await?;
             write.commit().await?;
             if deleted < DELETE_CHUNK {
                 return Ok(());
@@ -161,18 +184,19 @@ impl Store {
 pub(super) async fn delete_some(
     transaction: &DatabaseTransaction,
     device: &str,
+    sensor: Option<SensorId>,
     limit: u64,
 ) -> Result<u64, StoreError> {
     let mut deleted = 0;
     for sql in [
         format!(
-            "UPDATE notification SET state = 'cancelled', error = 'the device was deleted' \
-             WHERE state = 'waiting' AND alarm_id IN {OF_DEVICE}"
+            "UPDATE notification SET state = 'cancelled', error = 'its cause was deleted' \
+             WHERE state = 'waiting' AND kind <> 'cleared' AND alarm_id IN {OF_DEVICE}"
         ),
         format!("DELETE FROM alarm_event WHERE alarm_id IN {OF_DEVICE}"),
         format!("DELETE FROM alarm WHERE id IN {OF_DEVICE}"),
     ] {
-        let values = [device.into(), limit.into()];
+        let values = [device.into(), sensor.map(|sensor| sensor.0).into(), limit.into()];
         let statement = Statement::from_sql_and_values(DatabaseBackend::Sqlite, sql, values);
         deleted = transaction.execute_raw(statement).await?.rows_affected();
     }
@@ -239,7 +263,7 @@ fn severity(number: i16) -> u8 {
     u8::try_from(number).unwrap_or(0)
 }
 
-fn alarm(row: alarm::Model) -> AlarmRow {
+pub(super) fn alarm(row: alarm::Model) -> AlarmRow {
     AlarmRow {
         id: row.id,
         rule_id: row.rule_id,
@@ -276,7 +300,7 @@ fn alarm(row: alarm::Model) -> AlarmRow {
     }
 }
 
-fn event(row: alarm_event::Model) -> AlarmEventRow {
+pub(super) fn event(row: alarm_event::Model) -> AlarmEventRow {
     AlarmEventRow {
         id: row.id,
         alarm_id: row.alarm_id,

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseBackend, EntityTrait, QueryFilter,
-    QueryOrder, Statement,
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, ConnectionTrait, DatabaseBackend, EntityTrait, QueryFilter, QueryOrder, Statement,
+    sea_query::Expr,
 };
 
 use super::{
     DeviceEdit, DeviceRow, NewDevice, SensorEdit, SensorRow, Store, StoreError, StoredReading,
-    alarms,
 };
 use crate::telemetry::{
     Approval, DeviceFacts, DeviceId, DeviceKey, DeviceKind, Location, Quality, SensorId,
@@ -21,11 +21,6 @@ use crate::telemetry::{
 pub(super) const NEWEST: &str = "SELECT r.sensor_id, r.event_time, r.received_at, r.value, \
     r.quality FROM sensor s CROSS JOIN reading r WHERE r.sensor_id = s.id AND r.event_time = \
     (SELECT max(event_time) FROM reading WHERE sensor_id = s.id)";
-
-/// Rows deleted in one go, so that ingest waits for moments only.
-const DELETE_CHUNK: u64 = 5_000;
-pub(super) const DELETE_READINGS: &str = "DELETE FROM reading WHERE sensor_id = ? AND event_time \
-    IN (SELECT event_time FROM reading WHERE sensor_id = ? LIMIT ?)";
 
 impl Store {
     /// Every device.
@@ -112,6 +107,10 @@ impl Store {
             labels: Set(edit.labels.clone()),
             approval: Set(edit.approval.as_str().to_owned()),
             version: Set(version + 1),
+            retired_at: match edit.approval {
+                Approval::Blocked => NotSet,
+                Approval::Active | Approval::Pending => Set(None),
+            },
             ..Default::default()
         };
         let updated = entity::device::Entity::update_many()
@@ -127,76 +126,88 @@ impl Store {
         Ok(version + 1)
     }
 
-    /// Changes a sensor.
+    /// Registers a sensor by hand. Without a name it is called by its number.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when it is gone.
-    pub async fn update_sensor(&self, id: SensorId, edit: &SensorEdit) -> Result<(), StoreError> {
+    /// [`StoreError::Exists`] when the device has one of that name.
+    pub async fn create_sensor(
+        &self,
+        device: DeviceId,
+        name: Option<&SensorName>,
+        edit: &SensorEdit,
+        created_at: Timestamp,
+    ) -> Result<SensorRow, StoreError> {
+        use entity::sensor::Column;
+        let write = self.begin().await?;
+        let exists = |error| match StoreError::from(error) {
+            StoreError::Exists(_) => StoreError::Exists("a sensor of that name"),
+            other => other,
+        };
+        let model = entity::sensor::ActiveModel {
+            device_id: Set(device.0),
+            // No legal name: nobody but this transaction sees it.
+            name: Set(name.map_or_else(|| "#".to_owned(), ToString::to_string)),
+            created_at: Set(created_at.as_micros()),
+            version: Set(1),
+            ..sensor_model(edit)
+        };
+        let inserted = entity::sensor::Entity::insert(model).exec(&write.transaction).await;
+        let id = inserted.map_err(exists)?.last_insert_id;
+        if name.is_none() {
+            entity::sensor::Entity::update_many()
+                .col_expr(Column::Name, Expr::value(id.to_string()))
+                .filter(Column::Id.eq(id))
+                .exec(&write.transaction)
+                .await
+                .map_err(exists)?;
+        }
+        write.commit().await?;
+        let row = entity::sensor::Entity::find_by_id(id).one(&self.readers).await?;
+        let row = row.and_then(|row| sensor_row(row, &mut HashMap::new()));
+        row.ok_or(StoreError::NotFound("the sensor"))
+    }
+
+    /// Changes a sensor if it is still at `version`; returns its next version.
+    ///
+    /// # Errors
+    /// [`StoreError::Outdated`] when it is not, or is gone.
+    pub async fn update_sensor(
+        &self,
+        id: SensorId,
+        version: i64,
+        edit: &SensorEdit,
+    ) -> Result<i64, StoreError> {
         let write = self.begin().await?;
         let model = entity::sensor::ActiveModel {
-            display_name: Set(edit.display_name.clone()),
-            kind: Set(edit.kind.clone()),
-            unit: Set(edit.unit.clone()),
-            location: Set(edit.location.clone()),
-            min: Set(edit.min),
-            max: Set(edit.max),
-            active: Set(edit.active),
-            ..Default::default()
+            version: Set(version + 1),
+            retired_at: if edit.active { Set(None) } else { NotSet },
+            ..sensor_model(edit)
         };
         let updated = entity::sensor::Entity::update_many()
             .set(model)
             .filter(entity::sensor::Column::Id.eq(id.0))
+            .filter(entity::sensor::Column::Version.eq(version))
             .exec(&write.transaction)
             .await?;
         if updated.rows_affected == 0 {
-            return Err(StoreError::NotFound("the sensor"));
+            return Err(StoreError::Outdated);
         }
-        write.commit().await
+        write.commit().await?;
+        Ok(version + 1)
     }
+}
 
-    /// Deletes a device with its sensors, readings and alarms, in steps that ingest can get between.
-    /// What waits to be told of its alarms is cancelled.
-    ///
-    /// # Errors
-    /// What is deleted by then stays deleted; calling again goes on.
-    pub async fn delete_device(
-        &self,
-        id: DeviceId,
-        sensors: &[SensorId],
-    ) -> Result<(), StoreError> {
-        for sensor in sensors {
-            loop {
-                let write = self.begin().await?;
-                let statement = Statement::from_sql_and_values(
-                    DatabaseBackend::Sqlite,
-                    DELETE_READINGS,
-                    [sensor.0.into(), sensor.0.into(), DELETE_CHUNK.into()],
-                );
-                let deleted = write.transaction.execute_raw(statement).await?.rows_affected();
-                write.commit().await?;
-                if deleted < DELETE_CHUNK {
-                    break;
-                }
-            }
-            let write = self.begin().await?;
-            entity::reading_claimed_time::Entity::delete_many()
-                .filter(entity::reading_claimed_time::Column::SensorId.eq(sensor.0))
-                .exec(&write.transaction)
-                .await?;
-            write.commit().await?;
-        }
-        let found = entity::device::Entity::find_by_id(id.0).one(&self.readers).await?;
-        let key = found.map(|row| row.key);
-        if let Some(key) = &key {
-            self.delete_alarms(key).await?;
-        }
-        let write = self.begin().await?;
-        entity::device::Entity::delete_by_id(id.0).exec(&write.transaction).await?;
-        // Those that were raised while the readings went.
-        if let Some(key) = &key {
-            alarms::delete_some(&write.transaction, key, u64::from(u32::MAX)).await?;
-        }
-        write.commit().await
+fn sensor_model(edit: &SensorEdit) -> entity::sensor::ActiveModel {
+    entity::sensor::ActiveModel {
+        display_name: Set(edit.display_name.clone()),
+        kind: Set(edit.kind.clone()),
+        unit: Set(edit.unit.clone()),
+        location: Set(edit.location.clone()),
+        min: Set(edit.min),
+        max: Set(edit.max),
+        active: Set(edit.active),
+        resolution: Set(edit.resolution),
+        ..Default::default()
     }
 }
 
@@ -228,6 +239,7 @@ fn device_row(row: entity::device::Model) -> Option<DeviceRow> {
         last_report: row.last_report,
         approval: row.approval.parse().unwrap_or(Approval::Blocked),
         version: row.version,
+        retired_at: row.retired_at.map(Timestamp::from_micros),
     })
 }
 
@@ -251,6 +263,9 @@ fn sensor_row(
         min: row.min,
         max: row.max,
         active: row.active,
+        resolution: row.resolution,
         newest: newest.remove(&id),
+        version: row.version,
+        retired_at: row.retired_at.map(Timestamp::from_micros),
     })
 }

@@ -200,7 +200,7 @@ fn rank(reading: &StoredReading, order: Order) -> (i64, i64) {
     }
 }
 
-fn reading(row: entity::reading::Model) -> StoredReading {
+pub(super) fn reading(row: entity::reading::Model) -> StoredReading {
     StoredReading {
         sensor: SensorId(row.sensor_id),
         event_time: Timestamp::from_micros(row.event_time),

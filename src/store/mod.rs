@@ -12,6 +12,8 @@ mod alarm_rows;
 mod alarm_rules;
 mod alarm_summary;
 mod alarms;
+mod alarms_since;
+mod answers;
 mod arrival_lanes;
 mod arrivals;
 mod broker_changes;
@@ -21,12 +23,15 @@ mod devices;
 mod error;
 mod history;
 mod ingest;
+mod jobs;
 mod notification_targets;
 mod open;
 mod outbox;
 mod quarantine;
+mod removal;
 mod rows;
 mod sensor_history;
+mod since;
 mod statistics;
 mod status;
 mod writer;
@@ -52,15 +57,23 @@ pub use alarm_summary::{
     AlarmCount, AlarmSummary, ChatteringAlarm, DeviceOccurrences, RuleOccurrences,
 };
 pub use alarms::{AlarmPage, AlarmPosition, AlarmQuery};
+pub use alarms_since::{AlarmHappening, HappeningsSince};
+pub use answers::HttpAnswer;
 pub use arrivals::{ArrivalQuery, Arrivals};
 pub use error::StoreError;
 pub use history::{HistoryPage, HistoryQuery, Order};
+pub use jobs::{
+    CANCELLED, CANCELLING, DONE, FAILED, JOB_STATES, JobProgress, JobQuery, JobRow, NewJob, QUEUED,
+    RUNNING,
+};
 pub use open::StoreSettings;
 pub use outbox::{DueNotifications, NotificationQuery, OutboxCount, WaitingNotifications};
+pub use removal::{Removed, TimeRange};
 pub use rows::{
     DeviceEdit, DeviceRow, HeldMessage, NewDevice, NewQuarantine, NewSensor, QuarantineRow,
     ReportRow, SensorEdit, SensorRow, StoredReading,
 };
+pub use since::{LeftOut, ReadingsSince, SinceQuery};
 pub use statistics::{Bucket, SensorStatistics, StatisticsQuery, ValueStatistics};
 pub use status::DatabaseStatus;
 pub use writer::{Appended, QuarantineLimits, Transaction, Writer};

@@ -1,8 +1,8 @@
 //! What goes into the store and comes out of it, in the domain's words.
 
 use crate::telemetry::{
-    Approval, DeviceFacts, DeviceId, DeviceKey, DeviceKind, Quality, SensorId, SensorName,
-    Timestamp,
+    Approval, DeviceFacts, DeviceId, DeviceKey, DeviceKind, Position, Quality, SensorId,
+    SensorName, Timestamp,
 };
 
 /// A device as it is stored.
@@ -24,6 +24,31 @@ pub struct DeviceRow {
     pub last_report: Option<String>,
     pub approval: Approval,
     pub version: i64,
+    /// Out of the lists since then; its data is kept, and no more is taken.
+    pub retired_at: Option<Timestamp>,
+}
+
+impl DeviceRow {
+    /// A device that was made a moment ago.
+    pub fn made(id: DeviceId, device: &NewDevice) -> Self {
+        Self {
+            id,
+            key: device.key.clone(),
+            name: device.name.clone(),
+            kind: device.kind,
+            gateway: device.gateway.clone(),
+            facts: DeviceFacts::default(),
+            labels: device.labels.clone(),
+            first_seen: device.first_seen,
+            last_seen: None,
+            last_heartbeat: None,
+            online: false,
+            last_report: None,
+            approval: device.approval,
+            version: 1,
+            retired_at: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -70,8 +95,13 @@ pub struct SensorRow {
     pub min: Option<f64>,
     pub max: Option<f64>,
     pub active: bool,
+    /// The smallest step that it tells apart.
+    pub resolution: Option<f64>,
     /// The reading with the newest event time.
     pub newest: Option<StoredReading>,
+    pub version: i64,
+    /// As of a device.
+    pub retired_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +122,7 @@ pub struct SensorEdit {
     pub min: Option<f64>,
     pub max: Option<f64>,
     pub active: bool,
+    pub resolution: Option<f64>,
 }
 
 /// A reading without its sensor's names.
@@ -102,6 +133,13 @@ pub struct StoredReading {
     pub received_at: Timestamp,
     pub value: Option<f64>,
     pub quality: Quality,
+}
+
+impl StoredReading {
+    pub fn position(&self) -> Position {
+        let Self { sensor, event_time, received_at, .. } = *self;
+        Position { received_at, sensor, event_time }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

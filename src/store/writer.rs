@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::Mutex;
 
-use super::{NewDevice, NewQuarantine, NewSensor, ReportRow, StoreError};
+use super::{NewDevice, NewQuarantine, NewSensor, ReportRow, StoreError, StoredReading};
 use crate::telemetry::{DeviceId, Quality, SensorId, Timestamp};
 
 /// Statements that stay prepared.
@@ -88,6 +88,19 @@ impl Writer {
         Ok(result)
     }
 
+    /// Runs `work` in a transaction that is rolled back. Blocks.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn rehearse<T>(
+        &mut self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let _gate = self.gate.blocking_lock();
+        let inner = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        work(&mut Transaction { inner, quarantine: self.quarantine })
+    }
+
     /// The `synchronous` setting in force; 2 is FULL.
     #[cfg(test)]
     pub(super) fn synchronous(&self) -> i64 {
@@ -138,6 +151,26 @@ impl Transaction<'_> {
             .prepare_cached("SELECT value FROM reading WHERE sensor_id = ?1 AND event_time = ?2")?
             .query_row(params![sensor.0, event_time.as_micros()], |row| row.get(0))?;
         if stored == value { Ok(Appended::Duplicate) } else { Ok(Appended::Conflict { stored }) }
+    }
+
+    /// Stores a reading in place of the one that its key has.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn replace(&mut self, reading: &StoredReading) -> Result<(), StoreError> {
+        self.inner
+            .prepare_cached(
+                "UPDATE reading SET received_at = ?3, value = ?4, quality = ?5 \
+                 WHERE sensor_id = ?1 AND event_time = ?2",
+            )?
+            .execute(params![
+                reading.sensor.0,
+                reading.event_time.as_micros(),
+                reading.received_at.as_micros(),
+                reading.value,
+                reading.quality.code()
+            ])?;
+        Ok(())
     }
 
     /// Keeps the time that a device gave and that was replaced by ours.

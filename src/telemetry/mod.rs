@@ -5,6 +5,7 @@
 
 mod device;
 mod names;
+mod position;
 mod quality;
 mod reading;
 mod report;
@@ -12,6 +13,7 @@ mod timestamp;
 
 pub use device::{Approval, DeviceFacts, DeviceId, DeviceKind, InvalidWord, Location};
 pub use names::{DeviceKey, InvalidName, SensorName, Unit};
+pub use position::{InvalidPosition, Position};
 pub use quality::{InvalidQuality, Quality};
 pub use reading::{ClaimedTime, Reading, Sample, SensorId};
 pub use report::Report;

@@ -10,10 +10,11 @@ use std::{
 use proc_macro2::{TokenStream, TokenTree};
 
 const FLOORS: &[(&str, u8)] = &[
-    ("main", 11),
-    ("cli", 10),
-    ("app", 9),
-    ("api", 8),
+    ("main", 12),
+    ("cli", 11),
+    ("app", 10),
+    ("api", 9),
+    ("jobs", 8),
     ("ingest", 7),
     ("alarm", 6),
     ("access", 5),
@@ -28,6 +29,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("metrics", 1),
     ("clock", 1),
     ("tls", 0),
+    ("origin", 0),
 ];
 
 /// A word, and where alone it may stand (path prefixes below `src/`).
@@ -40,7 +42,7 @@ const WORD_ONLY_IN: &[(&str, &[&str])] = &[
     ("poem_openapi", &["api", "app"]),
     ("rumqttd", &["mqtt/codec"]),
     ("tokio_rustls", &["tls", "mqtt/transport"]),
-    ("tokio_tungstenite", &["mqtt/websocket"]),
+    ("tokio_tungstenite", &["mqtt/websocket", "api/stream/socket"]),
     ("x509_cert", &["tls"]),
     ("argon2", &["access", "config/access"]),
 ];
@@ -63,6 +65,7 @@ const PURE: &[&str] = &[
     "mqtt/retained",
     "mqtt/topic",
     "mqtt/will",
+    "live",
     "alarm/rule",
     "alarm/lifecycle",
     "ingest/decode",

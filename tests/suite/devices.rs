@@ -107,9 +107,14 @@ async fn edits_are_guarded_by_the_entity_tag() {
 #[tokio::test]
 async fn a_deleted_device_is_as_if_never_seen() {
     let brooklet = Brooklet::start().await;
+    let mut watcher = brooklet.connect("watcher").await;
+    watcher.subscribe("devices/d/presence", 0).await;
     let mut device = brooklet.connect("d").await;
     device.publish("devices/d/data", r#"{"t": 1}"#).await;
-    assert_eq!(brooklet.request(Method::DELETE, "/api/devices/d", None).await.status, 204);
+    assert!(!watcher.message().await.3.is_empty());
+    let ordered = brooklet.request(Method::DELETE, "/api/devices/d", None).await;
+    assert_eq!(brooklet.ended(&ordered).await["state"], "done");
+    assert!(watcher.message().await.3.is_empty(), "what was retained is taken back");
     assert_eq!(brooklet.request(Method::GET, "/api/devices/d", None).await.status, 404);
     device.publish("devices/d/data", r#"{"t": 2}"#).await;
     let history = brooklet.get("/api/data/history?device_id=d").await;

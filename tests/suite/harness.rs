@@ -208,11 +208,23 @@ impl Brooklet {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Response {
+        let mut headers = headers.to_vec();
+        let json = ("Content-Type", "application/json");
+        headers.extend(body.is_some().then_some(json));
+        let body = body.map_or(Vec::new(), |body| body.to_string().into_bytes());
+        self.send(method, path, body, &headers).await
+    }
+
+    /// A body of any kind.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+        headers: &[(&str, &str)],
+    ) -> Response {
         let url = format!("http://{}{path}", self.http);
-        let mut request = reqwest::Client::new().request(method, url);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
+        let mut request = reqwest::Client::new().request(method, url).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -228,6 +240,15 @@ impl Brooklet {
         let response = self.request(Method::GET, path, None).await;
         assert_eq!(response.status, 200, "{path}: {}", response.text);
         response.body
+    }
+
+    /// The job that an answer tells of, once it has ended.
+    pub(crate) async fn ended(&self, ordered: &Response) -> Value {
+        assert_eq!(ordered.status, 202, "{}", ordered.text);
+        let location = ordered.headers["location"].to_str().unwrap();
+        let is_over =
+            |job: &Value| ["done", "failed", "cancelled"].iter().any(|s| job["state"] == *s);
+        self.eventually(location, is_over).await
     }
 
     /// The newest reading of each of a device's sensors, as (sensor, value, quality).

@@ -2,6 +2,7 @@
 
 mod channels;
 mod end_to_end;
+mod ends;
 mod mail;
 mod outbox;
 mod receiver;

@@ -87,6 +87,7 @@ fn registry(sensors: i64) -> Registry {
         last_report: None,
         approval: Approval::Active,
         version: 1,
+        retired_at: None,
     };
     let sensors = (0..sensors).map(|n| SensorRow {
         id: SensorId(n + 1),
@@ -99,7 +100,10 @@ fn registry(sensors: i64) -> Registry {
         min: None,
         max: None,
         active: true,
+        resolution: None,
         newest: None,
+        version: 1,
+        retired_at: None,
     });
     let sensors = sensors.collect();
     registry.load(vec![device], sensors);

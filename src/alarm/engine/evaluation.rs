@@ -19,12 +19,16 @@ use super::{
     telling::{Told, tell},
 };
 use crate::{
-    alarm::lifecycle::{
-        Alarm, Change, Command, CommandError, Input, Outcome, Slot, State, Transition, step,
+    alarm::{
+        lifecycle::{
+            Alarm, Change, Command, CommandError, EventKind, Input, Outcome, Slot, State,
+            Transition, step,
+        },
+        rule::Severity,
     },
     registry::{Device, Sensor},
-    store::{StoreError, StoredReading, Transaction},
-    telemetry::{DeviceId, SensorId, Timestamp},
+    store::{AlarmEventRow, AlarmRow, StoreError, StoredReading, Transaction},
+    telemetry::{DeviceId, DeviceKey, SensorId, SensorName, Timestamp},
 };
 
 /// Entries made by an evaluation are numbered from here on until the engine has taken them over.
@@ -47,12 +51,42 @@ pub struct Judged {
     pub(super) orphans: HashMap<i64, Option<Alarm>, RandomState>,
     pub(super) alarms_started: i64,
     pub(super) events: Vec<(&'static str, u64)>,
+    pub(super) news: Vec<News>,
     pub(super) has_told: bool,
     pub(super) watermark: Option<Timestamp>,
     /// Devices that every rule in force has looked at.
     pub(super) known: Vec<Arc<Device>>,
     /// Deleted devices.
     pub(super) forgotten: Vec<Arc<Device>>,
+    /// What happened, where somebody wants to see it.
+    pub(super) happened: Option<Vec<Happened>>,
+}
+
+/// Something that happens to an alarm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Happened {
+    pub kind: EventKind,
+    pub rule: String,
+    pub device: DeviceKey,
+    pub sensor: Option<SensorName>,
+    pub severity: Severity,
+    pub value: Option<f64>,
+    pub message: String,
+}
+
+/// What one change has done to an alarm, as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct News {
+    /// As it stands after all of them.
+    pub alarm: AlarmRow,
+    pub events: Vec<AlarmEventRow>,
+}
+
+impl Judged {
+    /// For those who listen, once it is committed; in the order of the events' numbers.
+    pub fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
+    }
 }
 
 #[derive(Debug)]
@@ -352,12 +386,29 @@ impl<'a, 'txn> Evaluation<'a, 'txn> {
             self.judged.alarms_started += 1;
             record.id = self.engine.last_alarm_id + self.judged.alarms_started;
         }
-        self.transaction.save_alarm(&to_row(record))?;
-        let mut last_event = None;
+        let alarm = to_row(record);
+        self.transaction.save_alarm(&alarm)?;
+        let mut events = Vec::with_capacity(outcome.events.len());
         for event in outcome.events {
             self.judged.events.push((event.kind.as_str(), 1));
-            let row = to_event_row(record.id, event);
-            last_event = Some(self.transaction.append_alarm_event(&row)?);
+            if let Some(happened) = &mut self.judged.happened {
+                happened.push(Happened {
+                    kind: event.kind,
+                    rule: record.rule_name.clone(),
+                    device: record.device.clone(),
+                    sensor: record.sensor.as_ref().map(|(_, name)| name.clone()),
+                    severity: event.severity,
+                    value: event.value,
+                    message: record.message.clone(),
+                });
+            }
+            let mut row = to_event_row(record.id, event);
+            row.id = self.transaction.append_alarm_event(&row)?;
+            events.push(row);
+        }
+        let last_event = events.last().map(|event| event.id);
+        if !events.is_empty() {
+            self.judged.news.push(News { alarm, events });
         }
         let told = Told { record, subject, targets, event: last_event, now: self.now };
         for notice in &outcome.notices {

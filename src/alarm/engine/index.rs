@@ -395,6 +395,10 @@ pub(super) fn originators_of(
         return vec![(rule.clone(), originator)];
     }
     let is_for = |sensor: &&Arc<Sensor>| {
+        let is_heard = sensor.with_settings(|settings| settings.active) && !sensor.is_leaving();
+        if !is_heard {
+            return false;
+        }
         let sensor_type = sensor.with_settings(|settings| settings.kind.clone());
         let (name, sensor_type) = (sensor.name.as_str(), sensor_type.as_deref());
         rule.body.scope.matches_sensor(&ScopedSensor { name, sensor_type })

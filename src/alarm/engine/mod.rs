@@ -27,7 +27,7 @@ use std::{
 use foldhash::fast::RandomState;
 use metrics::{counter, gauge};
 
-pub use evaluation::Judged;
+pub use evaluation::{Happened, Judged, News};
 pub(super) use facts::{OwnedFacts, judged};
 pub(super) use history::{Down, SLACK};
 pub(super) use index::{Originator, Rule, originators_of_rule};
@@ -102,6 +102,27 @@ impl Engine {
             evaluation.message(&message)?;
         }
         Ok(evaluation.judged)
+    }
+
+    /// What would happen to alarms if this were stored. Its transaction is to be rolled back.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn preview<'m>(
+        &self,
+        transaction: &mut Transaction<'_>,
+        messages: impl IntoIterator<Item = Message<'m>>,
+        now: Timestamp,
+    ) -> Result<Vec<Happened>, StoreError> {
+        if !self.has_rules() {
+            return Ok(Vec::new());
+        }
+        let mut evaluation = Evaluation::new(self, transaction, now);
+        evaluation.judged.happened = Some(Vec::new());
+        for message in messages {
+            evaluation.message(&message)?;
+        }
+        Ok(evaluation.judged.happened.unwrap_or_default())
     }
 
     /// What is due by itself until `watermark`.

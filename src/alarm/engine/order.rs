@@ -11,7 +11,7 @@ use crate::{
     },
     registry::Device,
     store::{AlarmRow, AlarmRuleRow, StoreError},
-    telemetry::Timestamp,
+    telemetry::{SensorId, Timestamp},
 };
 
 const ORDER_WEIGHT: usize = 1_024;
@@ -52,9 +52,13 @@ pub enum Order {
     Reconsider {
         device: Arc<Device>,
     },
-    /// A device was deleted, with its alarms.
+    /// A device or a sensor is being deleted: its alarms end and are followed no more, so that their
+    /// rows can go.
     Forget {
         device: Arc<Device>,
+        /// This one of its sensors only.
+        sensor: Option<SensorId>,
+        done: Option<Done>,
     },
     Presence {
         device: Arc<Device>,

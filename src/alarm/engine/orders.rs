@@ -15,11 +15,12 @@ use super::{
 };
 use crate::{
     alarm::lifecycle::{
-        Alarm, Change, Command, CommandError, Facts, Input, Policy, State, TransitionKind,
+        Alarm, Change, Command, CommandError, Facts, Input, Notice, NoticeKind, Outcome, Policy,
+        State, TransitionKind,
     },
     registry::Device,
     store::{AlarmRow, StoreError, Transaction},
-    telemetry::Timestamp,
+    telemetry::{SensorId, Timestamp},
 };
 
 /// What became of an order.
@@ -56,7 +57,7 @@ impl Engine {
             Order::PutRule { row, .. } => evaluation.remove_rule(row.id)?,
             Order::RemoveRule { id, .. } => evaluation.remove_rule(*id)?,
             Order::Reconsider { device } => evaluation.reconsider(device)?,
-            Order::Forget { device } => evaluation.forget(device),
+            Order::Forget { device, sensor, .. } => evaluation.forget(device, *sensor)?,
             Order::Presence { device, online, at } => evaluation.presence(device, *online, *at)?,
         }
         Ok(Executed { judged: evaluation.judged, carried_out })
@@ -252,10 +253,12 @@ impl Evaluation<'_, '_> {
             }
         }
         let known = engine.index.devices.get(&device.id);
-        for id in known.map(|known| known.all.clone()).unwrap_or_default() {
-            if !stay.contains(&id) {
-                self.retire(id)?;
-            }
+        let mut leaving = known.map(|known| known.all.clone()).unwrap_or_default();
+        leaving.retain(|id| !stay.contains(id));
+        // What one of them suppresses is not raised because it goes.
+        self.judged.removed.extend(&leaving);
+        for id in leaving {
+            self.retire(id)?;
         }
         self.judged.known.push(device.clone());
         for id in begun {
@@ -264,16 +267,57 @@ impl Evaluation<'_, '_> {
         Ok(())
     }
 
-    fn forget(&mut self, device: &Arc<Device>) {
+    fn forget(&mut self, device: &Arc<Device>, sensor: Option<SensorId>) -> Result<(), StoreError> {
         let engine = self.engine;
+        let is_its = |of: Option<SensorId>| sensor.is_none() || of == sensor;
         let known = engine.index.devices.get(&device.id);
-        self.judged.removed.extend(known.into_iter().flat_map(|known| &known.all));
+        let mut leaving = known.map(|known| known.all.clone()).unwrap_or_default();
+        leaving.retain(|id| self.subject(*id).is_some_and(|(_, it)| is_its(it.sensor_id())));
+        // What one of them suppresses is not raised because it goes.
+        self.judged.removed.extend(&leaving);
+        for id in leaving {
+            let (at, command) = (self.now, Command::DisableRule { worst: self.worst(id) });
+            let _ = self.change(id, Change::Command { command, at, actor: None, note: None })?;
+            if let (Some(mut alarm), Some((rule, originator))) =
+                (self.alarm(id).cloned(), self.subject(id))
+            {
+                self.tell_end(&mut alarm, &rule.body.targets, Some((&rule, &originator)))?;
+            }
+        }
         for (id, alarm) in &engine.orphans {
-            if alarm.record.as_ref().is_some_and(|record| record.device == device.key) {
+            let record = alarm.record.as_ref().filter(|record| record.device == device.key);
+            if record.is_some_and(|record| is_its(record.sensor.as_ref().map(|(id, _)| *id))) {
+                self.tell_end(&mut alarm.clone(), &[], None)?;
                 self.judged.orphans.insert(*id, None);
             }
         }
-        self.judged.forgotten.push(device.clone());
+        if sensor.is_none() {
+            self.judged.forgotten.push(device.clone());
+        }
+        Ok(())
+    }
+
+    /// Tells the end of an alarm that is not active and will not be followed, though it is kept quiet.
+    fn tell_end(
+        &mut self,
+        alarm: &mut Alarm,
+        targets: &[String],
+        subject: Option<(&Arc<Rule>, &Originator)>,
+    ) -> Result<(), StoreError> {
+        let Some(record) = alarm.record.as_mut().filter(|record| record.notified) else {
+            return Ok(());
+        };
+        record.notified = false;
+        let notice = Notice {
+            kind: NoticeKind::Cleared,
+            at: self.now,
+            severity: record.severity,
+            value: record.value,
+            event_time: record.event_time,
+            message: record.message.clone(),
+        };
+        let outcome = Outcome { is_changed: true, notices: vec![notice], ..Outcome::default() };
+        self.write(alarm, outcome, targets, subject)
     }
 
     fn presence(

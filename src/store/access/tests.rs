@@ -156,7 +156,7 @@ async fn a_secret_shortens_its_predecessors_and_goes_with_its_device() {
     store.set_device_permissions(esp, &["publish:b".to_owned()]).await.unwrap();
     let permissions = store.device_permissions().await.unwrap();
     assert_eq!(permissions, [(esp, vec!["publish:b".to_owned()])]);
-    store.delete_device(esp, &[]).await.unwrap();
+    store.delete_device(esp).await.unwrap();
     assert_eq!(store.device_credentials().await.unwrap().len(), 1);
     assert!(store.device_permissions().await.unwrap().is_empty());
 }

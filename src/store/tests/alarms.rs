@@ -37,7 +37,7 @@ pub(super) fn alarm(id: i64, device: &str, sensor: Option<SensorId>, raised: i64
     }
 }
 
-fn event(alarm_id: i64, kind: &str, at: i64) -> AlarmEventRow {
+pub(super) fn event(alarm_id: i64, kind: &str, at: i64) -> AlarmEventRow {
     AlarmEventRow {
         id: 0,
         alarm_id,
@@ -324,7 +324,7 @@ async fn the_summary_counts_ranks_and_finds_what_chatters() {
 #[tokio::test]
 async fn a_deleted_device_takes_its_alarms_along() {
     let folder = TempDir::new().unwrap();
-    let (store, writer, ids) = store(&folder, 1).await;
+    let (store, writer, _) = store(&folder, 1).await;
     let (_, written) = commit(writer, |txn| {
         let other = txn.ensure_device(&device("other"))?;
         // More than go in one step.
@@ -342,7 +342,7 @@ async fn a_deleted_device_takes_its_alarms_along() {
     .await;
     written.unwrap();
     let id = store.devices().await.unwrap()[0].id;
-    store.delete_device(id, &ids).await.unwrap();
+    store.delete_device(id).await.unwrap();
     let left = store.alarms(&AlarmQuery { limit: 10, ..AlarmQuery::default() }).await.unwrap();
     assert_eq!(left.alarms.iter().map(|alarm| alarm.id).collect::<Vec<_>>(), [451]);
     assert_eq!(store.alarm_events(450, None, 9).await.unwrap(), []);

@@ -53,7 +53,8 @@ async fn every_query_is_served_by_a_key_or_an_index() {
         (statistics::SUMS, 5),
         (statistics::FIRST, 3),
         (statistics::LAST, 3),
-        (devices::DELETE_READINGS, 3),
+        (removal::DELETE_READINGS, 4),
+        (removal::DELETE_CLAIMED, 4),
     ] {
         let values = (0..count).map(|_| number());
         statements.push(Statement::from_sql_and_values(DatabaseBackend::Sqlite, sql, values));

@@ -11,7 +11,7 @@ const DEFAULT_PORTS: [(&str, &str); 4] =
 
 /// Whether a page of `origin` may connect: it came from the host and port that it now asks for, or
 /// is listed. The scheme is not compared: a proxy may have taken TLS off on the way here.
-pub(super) fn admits(listed: &[String], origin: &str, host: Option<&str>) -> bool {
+pub fn admits(listed: &[String], origin: &str, host: Option<&str>) -> bool {
     let origin = origin.to_ascii_lowercase();
     let (scheme_len, default_port) = parts(&origin);
     let bare = without(&origin, default_port);
