@@ -18,6 +18,7 @@ impl MigrationTrait for Migration {
         manager.alter_table(added("sensor", double_null("resolution"))).await?;
         let version = big_integer("version").default(1).to_owned();
         manager.alter_table(added("sensor", version)).await?;
+        manager.create_table(unjudged()).await?;
         manager.create_table(job()).await?;
         let by_state =
             Index::create().name("job_state_id").table("job").col("state").col("id").to_owned();
@@ -56,6 +57,16 @@ fn job() -> TableCreateStatement {
         .col(text("checkpoint"))
         .col(text("result"))
         .col(text_null("error"))
+        .to_owned()
+}
+
+/// Times of receipt, the last included, of readings that no alarm rule has judged, and none is to
+/// judge at the next start.
+fn unjudged() -> TableCreateStatement {
+    Table::create()
+        .table("unjudged")
+        .col(big_integer("first_received").primary_key().to_owned())
+        .col(big_integer("last_received"))
         .to_owned()
 }
 

@@ -209,6 +209,12 @@ impl Stage<'_, '_> {
                 Err(rejection) => rejections.push(rejection),
             }
         }
+        if !submission.is_judged() {
+            let received = || message.fresh.iter().map(|(_, reading)| reading.received_at);
+            if let Some((first, last)) = received().min().zip(received().max()) {
+                self.transaction.note_unjudged(first, last)?;
+            }
+        }
         if submission.wants_details() {
             message.readings.extend(decoded.rejections.iter().map(ReadingOutcome::refused));
         }

@@ -85,8 +85,20 @@ impl Evaluation<'_, '_> {
         Ok(())
     }
 
-    /// The readings of one sensor that a rule's horizon reaches; at least the newest.
+    /// The readings of one sensor that a rule's horizon reaches; at least the newest. Those that were
+    /// not judged when they came are not judged later.
     fn known_readings(
+        &self,
+        rule: &Rule,
+        sensor: &Sensor,
+    ) -> Result<Vec<StoredReading>, StoreError> {
+        let mut readings = self.stored_readings(rule, sensor)?;
+        let unjudged = self.transaction.unjudged(&readings)?;
+        readings.retain(|reading| !unjudged.contains(reading.received_at));
+        Ok(readings)
+    }
+
+    fn stored_readings(
         &self,
         rule: &Rule,
         sensor: &Sensor,

@@ -191,10 +191,14 @@ async fn an_import_raises_only_where_it_is_asked_to() {
     import(&brooklet, "", 50.0, start + 1).await;
     import(&brooklet, "alarms=true&dry_run=true", 50.0, start + 2).await;
     assert!(alarms(&brooklet).await.is_empty());
+    let brooklet = brooklet.restart().await;
+    assert!(alarms(&brooklet).await.is_empty(), "nor does the next start judge it");
     import(&brooklet, "alarms=true", 50.0, start + 3).await;
     let raised = alarms(&brooklet).await;
     assert_eq!((raised.len(), &raised[0]["active"]), (1, &json!(true)));
     import(&brooklet, "", 20.0, start + 4).await;
+    assert_eq!(kinds(&brooklet, &raised[0]).await, ["raised"]);
+    let brooklet = brooklet.restart().await;
     assert_eq!(kinds(&brooklet, &raised[0]).await, ["raised"]);
     say(&brooklet, json!({"t": 20, "ts": start + 5})).await;
     assert_eq!(kinds(&brooklet, &raised[0]).await, ["raised", "cleared"]);
