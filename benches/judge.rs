@@ -148,6 +148,7 @@ fn batch(
         let messages = readings.iter().zip(&fresh).map(|((device, _), fresh)| Message {
             device,
             arrival: at,
+            is_sign: true,
             status: None,
             fresh,
         });

@@ -10,7 +10,7 @@ mod settings;
 
 pub use access::{Access, Action, CertificateUser, Permission, Rule, User};
 pub use layers::{ConfigError, DEFAULTS, load};
-pub use listeners::{Asked, MqttListener, Network, Origin, Transport};
+pub use listeners::{Asked, HttpListener, MqttListener, Network, Origin, Transport};
 pub use quantity::{Bytes, Period};
 pub use settings::{
     Alarms, Anonymous, ApiKey, Audit, Database, DeviceKind, Devices, Dispatch, Form, Http, Ingest,

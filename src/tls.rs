@@ -81,6 +81,7 @@ pub struct TlsError {
 /// What a listener's handshakes go by.
 pub struct TlsServer {
     files: TlsFiles,
+    protocols: &'static [&'static [u8]],
     current: RwLock<Arc<ServerConfig>>,
 }
 
@@ -94,8 +95,19 @@ impl TlsServer {
     /// # Errors
     /// Names the file that is missing, unreadable or does not fit the others.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let current = RwLock::new(read(&files)?);
-        Ok(Self { files, current })
+        Self::load_for(files, &[])
+    }
+
+    /// The same, for a listener that agrees on one of these protocols (ALPN), the first the best.
+    ///
+    /// # Errors
+    /// As [`TlsServer::load`].
+    pub fn load_for(
+        files: TlsFiles,
+        protocols: &'static [&'static [u8]],
+    ) -> Result<Self, TlsError> {
+        let current = RwLock::new(read(&files, protocols)?);
+        Ok(Self { files, protocols, current })
     }
 
     /// For one handshake: later ones may go by other certificates.
@@ -109,15 +121,17 @@ impl TlsServer {
 /// # Errors
 /// Names the first file at fault; every server then keeps what it had.
 pub fn reload(servers: &[Arc<TlsServer>]) -> Result<(), TlsError> {
-    let read: Vec<_> =
-        servers.iter().map(|server| read(&server.files)).collect::<Result<_, _>>()?;
+    let read: Vec<_> = servers
+        .iter()
+        .map(|server| read(&server.files, server.protocols))
+        .collect::<Result<_, _>>()?;
     for (server, config) in servers.iter().zip(read) {
         *server.current.write() = config;
     }
     Ok(())
 }
 
-fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+fn read(files: &TlsFiles, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let chain = certificates(Part::Certificate, &files.certificate)?;
     let key = key(&files.key)?;
@@ -144,6 +158,7 @@ fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     config.ticketer =
         ring::Ticketer::new().map_err(|error| wrong(Part::Key, &files.key, error.to_string()))?;
     config.send_tls13_tickets = 1;
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }
 

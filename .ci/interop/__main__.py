@@ -6,6 +6,7 @@ Ends with a count of what passed.
 import os
 import sys
 
+import http_surface
 import notifications
 import restart
 import streams
@@ -38,6 +39,7 @@ CHECKS = [
     (notifications.alarms_by_mail_and_webhook, None),
     (streams.server_sent_events, None), (streams.web_sockets, None), (streams.alarms_and_tickets, None),
     (streams.example, None),
+    (http_surface.with_curl, http_surface.closed_with_tls), (http_surface.abuse, http_surface.closed_with_tls),
     (tools.examples, None), (tools.prometheus, None), (tools.openapi_document, None),
     (tools.schemathesis, tools.with_key),
 ]

@@ -125,13 +125,18 @@ def guarded(_folder):
     }
 
 
-def encrypted(folder):
-    """The same, with every transport."""
+def certificates(folder):
+    """Files for a listener, and the keys that name them."""
     certificate, key = folder / "server.pem", folder / "server.key"
     run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
         "-keyout", key, "-out", certificate)
-    files = f'certificate = "{certificate}", key = "{key}"'
+    return f'certificate = "{certificate}", key = "{key}"'
+
+
+def encrypted(folder):
+    """The same, with every transport."""
+    files = certificates(folder)
     listeners = [f'{{ address = "127.0.0.1:0", transport = "{transport}"{more} }}'
                  for transport, more in (("tls", ", " + files), ("ws", ""), ("wss", ", " + files))]
     return guarded(folder) | {"BROOKLET__MQTT__LISTENERS": f"[{', '.join(listeners)}]"}

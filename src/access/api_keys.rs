@@ -270,6 +270,23 @@ impl ApiKeys {
         if !by.scopes.covers(key.scopes) {
             return Err(AccessError::Beyond);
         }
+        Ok(self.delete_in_order(id).await?)
+    }
+
+    /// A device is gone, and the keys that speak for it alone with it; how many.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn forget_device(&self, device: &str) -> Result<u64, StoreError> {
+        let _order = self.changes.lock().await;
+        let bound = self.bound_to(device);
+        for id in &bound {
+            self.delete_in_order(*id).await?;
+        }
+        Ok(bound.len() as u64)
+    }
+
+    async fn delete_in_order(&self, id: i64) -> Result<(), StoreError> {
         self.store.delete_api_key(id).await?;
         let mut state = self.state.write();
         if let Some((digest, _)) = state.keys.remove(&id) {

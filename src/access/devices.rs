@@ -11,7 +11,8 @@ use parking_lot::RwLock;
 use subtle::ConstantTimeEq;
 
 use super::{
-    AccessError, Principal, api_keys::Used, keyring::Keyring, people::texts, rules::Rights, secret,
+    AccessError, Principal, Scope, api_keys::Used, keyring::Keyring, people::texts, rules::Rights,
+    secret,
 };
 use crate::{
     clock::Clock,
@@ -141,7 +142,7 @@ impl DeviceAccess {
     /// where that is given; else they stay as they are.
     ///
     /// # Errors
-    /// When it has too many credentials, or the store does not answer.
+    /// When `by` may not, it has too many credentials or is being deleted, or the store does not answer.
     pub async fn issue_secret(
         &self,
         device: &Device,
@@ -182,6 +183,8 @@ impl DeviceAccess {
         by: &Principal,
     ) -> Result<Credential, AccessError> {
         let _order = self.changes.lock().await;
+        must_stay(device)?;
+        self.may_hand_out(device.id, by)?;
         let now = self.now();
         self.remove_expired(device.id, now).await?;
         if let Proof::Certificate(subject) = &proof
@@ -247,6 +250,15 @@ impl DeviceAccess {
         Ok(())
     }
 
+    /// Whoever gives out what a device logs in with gives its further topics away, too.
+    ///
+    /// # Errors
+    /// When it has some, and `by` may not grant them.
+    pub fn may_hand_out(&self, device: DeviceId, by: &Principal) -> Result<(), AccessError> {
+        let may = by.may(Scope::MqttWrite) || self.permissions(device).is_empty();
+        if may { Ok(()) } else { Err(AccessError::Beyond) }
+    }
+
     /// What the device may do beyond its own topics.
     pub fn permissions(&self, device: DeviceId) -> Vec<String> {
         let state = self.state.read();
@@ -254,21 +266,23 @@ impl DeviceAccess {
     }
 
     /// # Errors
-    /// When the store does not answer.
+    /// When it is being deleted, or the store does not answer.
     pub async fn set_permissions(
         &self,
-        device: DeviceId,
+        device: &Device,
         allow: Vec<Permission>,
     ) -> Result<Vec<String>, AccessError> {
         let allow = texts(allow);
         let _order = self.changes.lock().await;
-        self.store.set_device_permissions(device, &allow).await?;
-        self.state.write().devices.entry(device).or_default().set_allow(allow.clone());
+        must_stay(device)?;
+        self.store.set_device_permissions(device.id, &allow).await?;
+        self.state.write().devices.entry(device.id).or_default().set_allow(allow.clone());
         Ok(allow)
     }
 
-    /// The device is gone, and what was stored of it with it.
-    pub fn forget(&self, device: DeviceId) {
+    /// The device is gone, and what was stored of it with it. A change under way comes before.
+    pub async fn forget(&self, device: DeviceId) {
+        let _order = self.changes.lock().await;
         let mut state = self.state.write();
         state.devices.remove(&device);
         state.subjects.retain(|_, (of, _)| *of != device);
@@ -279,6 +293,11 @@ impl DeviceAccess {
         let credentials = state.devices.values().flat_map(|entry| &entry.credentials);
         credentials.filter_map(|c| Some((c.id, c.used.take_unsaved()?))).collect()
     }
+}
+
+/// Nothing is given to a device that is being deleted: it would outlive it in memory.
+fn must_stay(device: &Device) -> Result<(), AccessError> {
+    if device.is_leaving() { Err(AccessError::Leaving) } else { Ok(()) }
 }
 
 impl Credential {

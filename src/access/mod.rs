@@ -90,6 +90,8 @@ pub enum AccessError {
     ConfiguredKey { name: String, reason: String },
     #[error("{0}")]
     TooMany(&'static str),
+    #[error("the device is being deleted")]
+    Leaving,
     #[error("the system has no random bytes")]
     NoRandom,
     #[error("a token can't be signed")]

@@ -257,34 +257,49 @@ impl People {
         self.put_password(name, password, None).await
     }
 
+    /// Whoever has proven to be that user, as it is by now; `None` when its password is another by
+    /// now, or it may not sign in any more. To be called in order.
+    pub(super) fn unchanged(&self, proven: &User) -> Option<Arc<User>> {
+        let state = self.state.read();
+        let user = state.by_id.get(&proven.id)?;
+        let is_same = user.active && user.password_hash == proven.password_hash;
+        is_same.then(|| user.clone())
+    }
+
+    /// `own`: whoever has proven to be that user does it, from a session that goes on.
     pub(super) async fn put_password(
         &self,
         name: &str,
         password: &str,
-        but_session: Option<i64>,
+        own: Option<(&User, i64)>,
     ) -> Result<(), AccessError> {
         check_password(password, name)?;
         let password_hash = self.checker.hash(password).await?;
         let order = self.changes.lock().await;
         let user = self.get(name).ok_or(AccessError::NotFound("user"))?;
+        if own.is_some_and(|(proven, _)| self.unchanged(proven).is_none()) {
+            return Err(AccessError::Wrong);
+        }
         let edit = UserEdit { password_hash, updated_at: self.now(), ..edit(&user) };
         self.write(&user, edit).await?;
         drop(order);
         if name == first_start::USER {
             first_start::forget(&self.folder);
         }
-        self.end_all_sessions(user.id, but_session).await
+        self.end_all_sessions(user.id, own.map(|(_, session)| session)).await
     }
 
-    /// Puts the hash that passwords are kept as in the place of one that came from elsewhere.
-    pub(super) async fn renew_hash(&self, name: &str, password: &str) -> Result<(), AccessError> {
+    /// Puts the hash that passwords are kept as in the place of one that came from elsewhere; gives
+    /// the user with it, where it is still that one's.
+    pub(super) async fn renew_hash(
+        &self,
+        proven: &User,
+        password: &str,
+    ) -> Result<Option<Arc<User>>, AccessError> {
         let password_hash = self.checker.hash(password).await?;
         let _order = self.changes.lock().await;
-        let user = self.get(name).ok_or(AccessError::NotFound("user"))?;
-        if user.known.is_outdated() {
-            self.write(&user, UserEdit { password_hash, ..edit(&user) }).await?;
-        }
-        Ok(())
+        let Some(user) = self.unchanged(proven) else { return Ok(None) };
+        self.write(&user, UserEdit { password_hash, ..edit(&user) }).await.map(Some)
     }
 
     /// # Errors

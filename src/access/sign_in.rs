@@ -29,6 +29,9 @@ const MICROS: i64 = 1_000_000;
 const SESSION_SECONDS: i64 = 30 * 86_400;
 /// Sessions of one user; the one that was used longest ago makes room.
 const SESSIONS_MAX: usize = 50;
+/// A right password is proven once more where its hash was changed meanwhile: another sign-in of a
+/// moved user may have put it into our form.
+const PROOFS_MAX: usize = 2;
 const SELECTOR_LENGTH: usize = 32;
 const USER_AGENT_MAX: usize = 200;
 
@@ -60,15 +63,21 @@ impl People {
         let known = user.as_ref().map(|user| &user.known);
         let bytes = Some(password.as_bytes());
         let checked = self.checker.check(known, self.decoy.as_ref(), bytes, may_go_on).await;
-        let Some(user) = user.filter(|_| checked == Checked::Right) else {
+        let Some(mut user) = user.filter(|_| checked == Checked::Right) else {
             return (checked, None);
         };
-        if user.known.is_outdated()
-            && let Err(error) = self.renew_hash(name, password).await
-        {
-            tracing::warn!(%error, user = name, "a moved user's password keeps its old form");
+        if !user.active {
+            return (Checked::Wrong, None);
         }
-        if user.active { (checked, Some(user)) } else { (Checked::Wrong, None) }
+        if user.known.is_outdated() {
+            match self.renew_hash(&user, password).await {
+                Ok(renewed) => user = renewed.unwrap_or(user),
+                Err(error) => {
+                    tracing::warn!(%error, user = name, "a moved user's password keeps its old form");
+                }
+            }
+        }
+        (checked, Some(user))
     }
 
     /// Begins a session.
@@ -81,17 +90,33 @@ impl People {
         password: &str,
         origin: &Origin,
     ) -> Result<Tokens, AccessError> {
-        let user = self.prove(name, password, origin.address).await?;
+        for _ in 0..PROOFS_MAX {
+            let proven = self.prove(name, password, origin.address).await?;
+            if let Some(tokens) = self.begin(&proven, origin).await? {
+                return Ok(tokens);
+            }
+        }
+        Err(AccessError::Wrong)
+    }
+
+    /// Begins a session of whoever has proven to be that user; `None` where the user has been changed
+    /// while the password was checked, so that no sign-in outlives the change that is to end it.
+    pub(super) async fn begin(
+        &self,
+        proven: &User,
+        origin: &Origin,
+    ) -> Result<Option<Tokens>, AccessError> {
         let selector = secret::random_text(SELECTOR_LENGTH)?;
         let refresh = format!("{}{selector}{}", secret::REFRESH, secret::generate("")?);
         let first_use = self.use_from(origin);
+        let order = self.changes.lock().await;
+        let Some(user) = self.unchanged(proven) else { return Ok(None) };
         let new = NewSession {
             user: user.id,
             selector_hash: secret::digest(&selector),
             token_hash: secret::digest(&refresh),
             first_use: first_use.clone(),
         };
-        let order = self.changes.lock().await;
         let id = self.store.create_user_session(&new).await?;
         let row = SessionRow {
             id,
@@ -105,7 +130,7 @@ impl People {
         drop(order);
         self.make_room(user.id).await?;
         let access = self.access_token(&user, id)?;
-        Ok(Tokens { user, access, refresh, expires_in: TOKEN_SECONDS })
+        Ok(Some(Tokens { user, access, refresh, expires_in: TOKEN_SECONDS }))
     }
 
     /// Checks a password, slowing those that guess.
@@ -313,7 +338,7 @@ impl People {
         session: i64,
         origin: &Origin,
     ) -> Result<(), AccessError> {
-        self.prove(name, current, origin.address).await?;
-        self.put_password(name, next, Some(session)).await
+        let proven = self.prove(name, current, origin.address).await?;
+        self.put_password(name, next, Some((&proven, session))).await
     }
 }

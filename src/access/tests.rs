@@ -105,6 +105,31 @@ async fn tokens_go_on_once_and_a_reused_one_ends_the_family() {
 }
 
 #[tokio::test]
+async fn what_was_proven_before_a_change_begins_no_session() {
+    let world = world().await;
+    let (people, console) = (&world.access.people, first_start::console());
+    world.person("ann", Role::Viewer).await;
+    let proven = people.get("ann").unwrap();
+    assert!(people.begin(&proven, &origin()).await.unwrap().is_some());
+    let change = PersonChange { role: Some(Role::Operator), ..PersonChange::default() };
+    people.change("ann", None, change, &console).await.unwrap();
+    let tokens = people.begin(&proven, &origin()).await.unwrap().unwrap();
+    assert_eq!(tokens.user.role, Role::Operator, "as it is by now");
+    let next = "another fine password";
+    people.set_password("ann", next, &console).await.unwrap();
+    assert!(people.begin(&proven, &origin()).await.unwrap().is_none());
+    assert!(people.renew_hash(&proven, PASSWORD).await.unwrap().is_none());
+    let own = people.put_password("ann", "yet another password", Some((&proven, 1))).await;
+    assert!(matches!(own, Err(AccessError::Wrong)));
+    assert!(world.sign_in("ann", next).await.is_ok());
+    let proven = people.get("ann").unwrap();
+    let change = PersonChange { active: Some(false), ..PersonChange::default() };
+    people.change("ann", None, change, &console).await.unwrap();
+    assert!(people.begin(&proven, &origin()).await.unwrap().is_none());
+    assert!(people.sessions_of(proven.id).is_empty());
+}
+
+#[tokio::test]
 async fn tokens_and_sessions_end_in_time() {
     let world = world().await;
     world.person("ann", Role::Viewer).await;

@@ -4,7 +4,7 @@
 //! has taken it over. Edits are made one after the other, so that the engine gets them in the order of
 //! their versions.
 
-use std::{collections::HashSet, convert::Infallible, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use serde_json::Value;
 use tokio::sync::{Mutex, oneshot};
@@ -96,7 +96,7 @@ impl Edit {
     }
 
     /// Ends when the engine has carried out the order.
-    fn order(&self, order: impl FnOnce(Done) -> Order) -> oneshot::Receiver<Infallible> {
+    fn order(&self, order: impl FnOnce(Done) -> Order) -> oneshot::Receiver<()> {
         let (done, ordered) = oneshot::channel();
         self.api.committer.order(order(done));
         ordered

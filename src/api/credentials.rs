@@ -228,7 +228,7 @@ async fn set_permissions(
     let device = find(api, key)?;
     let allow = permissions("/allow", body.allow)?;
     let before = api.access.devices.permissions(device.id);
-    let allow = api.access.devices.set_permissions(device.id, allow).await?;
+    let allow = api.access.devices.set_permissions(&device, allow).await?;
     caller.note(json!({"before": before, "after": allow}));
     Ok(Permissions { allow })
 }

@@ -176,6 +176,7 @@ impl Data {
     /// Of a device or of sensors, which stay and go on; a job does it. Readings that come in
     /// meanwhile may go with them, unless `to` is given.
     #[oai(path = "/api/data", method = "delete", tag = "Tag::Data", operation_id = "delete_data")]
+    #[expect(clippy::too_many_arguments, reason = "one argument a query parameter")]
     async fn delete(
         &self,
         _caller: Caller<DataWrite>,

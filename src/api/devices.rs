@@ -181,8 +181,8 @@ impl Devices {
 
     /// Delete a device
     ///
-    /// With its sensors and readings, by a job: its messages are refused while that goes on;
-    /// afterwards it is as if never seen. With `data=keep` it is retired instead, at once.
+    /// With its sensors and readings, and the keys that are bound to it, by a job: its messages are
+    /// refused while that goes on; afterwards it is as if never seen. With `data=keep` it is retired instead, at once.
     #[oai(
         path = "/api/devices/:device",
         method = "delete",

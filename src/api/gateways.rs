@@ -75,6 +75,7 @@ impl Gateways {
         tag = "Tag::Gateways",
         operation_id = "list_gateways"
     )]
+    #[expect(clippy::too_many_arguments, reason = "one argument a query parameter")]
     async fn list(
         &self,
         _caller: Caller<DevicesRead>,

@@ -3,7 +3,8 @@
 //!
 //! What is under `/api` is closed to those that are not known, whatever the operation says; which
 //! scope it needs is asked at the operation (`caller`). A change runs in a task of its own: it is
-//! done to its end and noted, whether its client waits for the answer or not.
+//! done to its end and noted, whether its client waits for the answer or not, and counts among the
+//! requests that run until then. Uploads end with their clients, unless they carry a key to be known by.
 
 use std::{io::Read, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -21,10 +22,12 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     caller::{self, Noted, unauthorized},
+    front::{Front, RequestId, Running, has_body},
     idempotency::{self, Idempotency},
     imports,
     problem::{Fault, with_hints},
     stream::{self, Streams},
+    uploads,
 };
 use crate::{
     access::{Access, Actor, AuditEntry, Principal, Scope},
@@ -39,6 +42,7 @@ pub(super) struct Guard<E> {
     /// Where tickets are, which stand for credentials.
     pub(super) streams: Arc<Streams>,
     pub(super) clock: Clock,
+    pub(super) front: Front,
     pub(super) max_body: usize,
     pub(super) request_timeout: Duration,
     pub(super) logs_requests: bool,
@@ -51,19 +55,30 @@ pub(super) struct Guard<E> {
 /// What of `/api` may be used by those who are not known.
 const OPEN: [&str; 3] = ["/api/health", "/api/auth/login", "/api/auth/refresh"];
 /// What is done all the time, and changes nothing that people have set.
-const UNNOTED: [&str; 3] = ["upload_telemetry", "upload_data", "refresh_tokens"];
-/// What has a body and changes nothing: it ends when its client goes.
-const QUESTIONS: [&str; 3] =
-    ["/api/alarm-rules/backtest", "/api/alarm-rules/validate", "/api/ingest/dry-run"];
-const REQUEST_ID_MAX: usize = 64;
+const UNNOTED: [&str; 4] = ["upload_telemetry", "upload_data", "refresh_tokens", "stream_ticket"];
+/// What has a body and changes nothing that is stored: it ends when its client goes.
+const QUESTIONS: [&str; 4] = [
+    "/api/alarm-rules/backtest",
+    "/api/alarm-rules/validate",
+    "/api/ingest/dry-run",
+    stream::TICKET,
+];
+/// What devices send all the time, and send again. What they no longer wait for must not pile up while
+/// the store does not answer.
+const UPLOADS: [&str; 2] = [uploads::TELEMETRY, uploads::UPLOAD];
+/// Bytes of the body of somebody who is not known: a sign-in.
+const STRANGERS_BODY_MAX: usize = 16 << 10;
+/// Bytes of a path in the log.
+const LOGGED_PATH_MAX: usize = 512;
 
 impl<E: Endpoint + 'static> Endpoint for Guard<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let started = self.clock.monotonic();
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
+        let asked = self.front.ask(&mut request);
         let peer = request.remote_addr().to_string();
         let peer = peer.strip_prefix("socket://").unwrap_or(&peer);
         let answered = match is_file(&request) {
@@ -79,8 +94,6 @@ impl<E: Endpoint + 'static> Endpoint for Guard<E> {
         };
         let mut response = with_hints(answered);
         let headers = response.headers_mut();
-        let nosniff = header::HeaderValue::from_static("nosniff");
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
         // What one may see, another may not: nothing in between keeps it.
         if path.starts_with("/api/") && !headers.contains_key(header::CACHE_CONTROL) {
             let no_store = header::HeaderValue::from_static("no-store");
@@ -93,38 +106,52 @@ impl<E: Endpoint + 'static> Endpoint for Guard<E> {
             .increment(1);
         histogram!(names::HTTP_SECONDS, "operation" => operation).record(seconds);
         if self.logs_requests {
-            tracing::info!(%method, path, status, seconds, peer, "request");
+            let (path, request_id) = (clipped(&path), asked.id.as_str());
+            tracing::info!(%method, path, status, seconds, peer, request_id, "request");
         }
-        Ok(response)
+        Ok(self.front.answer(asked, response).await)
     }
 }
 
 impl<E: Endpoint + 'static> Guard<E> {
     async fn answer(&self, mut request: Request) -> Response {
-        let principal = match self.admit(&request) {
+        let admitted = self.admit(&request);
+        let known = admitted.as_ref().ok().and_then(Option::as_ref);
+        if let Err(refusal) = self.front.enter(&mut request, known, self.clock.monotonic()) {
+            return *refusal;
+        }
+        if let Some(response) = self.front.options(&request) {
+            return response;
+        }
+        let principal = match admitted {
             Ok(principal) => principal,
             Err(fault) => return fault.into_response(),
         };
-        let mut is_question =
-            matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let is_file = is_file(&request);
-        if !is_question && !is_file {
-            if let Err(fault) = self.take_in(&mut request).await {
+        if has_body(&request) && !is_file {
+            let of_strangers = self.max_body.min(STRANGERS_BODY_MAX);
+            let max_body = if principal.is_some() { self.max_body } else { of_strangers };
+            if let Err(fault) = take_in(&mut request, max_body).await {
                 return fault.into_response();
             }
-            is_question = QUESTIONS.contains(&request.uri().path());
         }
-        if is_question {
+        if let Err(refusal) = self.front.begin(&mut request) {
+            return *refusal;
+        }
+        let key = match &principal {
+            Some(known) => idempotency::key(&request, &known.identity()),
+            None => Ok(None),
+        };
+        let key = match key {
+            Ok(key) => key,
+            Err(fault) => return fault.into_response(),
+        };
+        if ends_with_its_client(&request, key.is_some()) {
             if let Some(principal) = principal {
                 request.extensions_mut().insert(principal);
             }
             return answer(&*self.inner, request).await;
         }
-        let identity = principal.as_ref().map(Principal::identity).unwrap_or_default();
-        let key = match idempotency::key(&request, &identity) {
-            Ok(key) => key,
-            Err(fault) => return fault.into_response(),
-        };
         let (inner, access) = (self.inner.clone(), self.access.clone());
         let change = move |request| change(inner, access, request, principal);
         if let Some(key) = key {
@@ -136,26 +163,14 @@ impl<E: Endpoint + 'static> Guard<E> {
         }
     }
 
-    /// Reads the body, unpacked, as far as it may go.
-    async fn take_in(&self, request: &mut Request) -> Result<(), Fault> {
-        let is_gzip = imports::is_gzip(request)?;
-        let body = request.take_body().into_bytes_limit(self.max_body).await;
-        let mut bytes =
-            body.map_err(|error| Fault::new(error.as_response_status(), error.to_string()))?;
-        if is_gzip {
-            bytes = unpacked(&bytes, self.max_body)?;
-            request.headers_mut().remove(header::CONTENT_ENCODING);
-        }
-        request.set_body(bytes);
-        Ok(())
-    }
-
     /// Who calls; `Err` where that has to be known, and is not.
     fn admit(&self, request: &Request) -> Result<Option<Principal>, Fault> {
         let path = request.uri().path();
         let is_stream = stream::is_stream(path);
         if is_stream && let Some(ticket) = stream::ticket_in(request.uri()) {
-            return self.streams.tickets.redeem(ticket).map(Some).ok_or_else(|| {
+            let maker = self.streams.tickets.redeem(ticket);
+            let present = maker.and_then(|known| self.access.present(&known));
+            return present.map(Some).ok_or_else(|| {
                 let detail = "the ticket is used up, out of date or none";
                 Fault::new(StatusCode::UNAUTHORIZED, detail)
             });
@@ -177,6 +192,7 @@ impl<E: Endpoint + 'static> Guard<E> {
                 let detail = "this needs the scope service:read";
                 Err(Fault::new(StatusCode::FORBIDDEN, detail))
             }
+            Some(known) if !is_open => self.front.welcome(request, known).map(|()| principal),
             _ => Ok(principal),
         }
     }
@@ -202,6 +218,7 @@ async fn change<E: Endpoint>(
     mut request: Request,
     principal: Option<Principal>,
 ) -> Response {
+    let _place = request.data::<Running>().cloned();
     let noted = Noted::default();
     let mut entry = AuditEntry {
         actor: principal.as_ref().map_or(Actor::Anybody, |known| known.actor.clone()),
@@ -209,7 +226,7 @@ async fn change<E: Endpoint>(
         resource: request.uri().path().to_owned(),
         detail: None,
         address: caller::address(&request).map(|address| address.to_string()),
-        request_id: request_id(&request),
+        request_id: request.data::<RequestId>().map(|id| id.as_str().to_owned()),
     };
     request.extensions_mut().insert(noted.clone());
     if let Some(principal) = principal {
@@ -230,9 +247,29 @@ async fn change<E: Endpoint>(
     response
 }
 
+/// Whether nobody minds when it is left undone.
+fn ends_with_its_client(request: &Request, has_key: bool) -> bool {
+    let path = request.uri().path();
+    !has_body(request) || QUESTIONS.contains(&path) || (!has_key && UPLOADS.contains(&path))
+}
+
 /// Whether the body is a file that is written to disk as it comes.
 fn is_file(request: &Request) -> bool {
     request.method() == Method::POST && request.uri().path() == imports::PATH
+}
+
+/// Reads the body, unpacked, as far as it may go.
+async fn take_in(request: &mut Request, max: usize) -> Result<(), Fault> {
+    let is_gzip = imports::is_gzip(request)?;
+    let body = request.take_body().into_bytes_limit(max).await;
+    let mut bytes =
+        body.map_err(|error| Fault::new(error.as_response_status(), error.to_string()))?;
+    if is_gzip {
+        bytes = unpacked(&bytes, max)?;
+        request.headers_mut().remove(header::CONTENT_ENCODING);
+    }
+    request.set_body(bytes);
+    Ok(())
 }
 
 fn unpacked(bytes: &Bytes, max: usize) -> Result<Bytes, Fault> {
@@ -261,13 +298,9 @@ async fn answer<E: Endpoint>(inner: &E, request: Request) -> Response {
     }
 }
 
-/// What the client calls its request, where that is fit to be kept.
-fn request_id(request: &Request) -> Option<String> {
-    let text = request.headers().get("x-request-id")?.to_str().ok()?;
-    let is_fit = !text.is_empty()
-        && text.len() <= REQUEST_ID_MAX
-        && text.bytes().all(|byte| byte.is_ascii_graphic());
-    is_fit.then(|| text.to_owned())
+/// Enough of a path for a line of the log.
+fn clipped(path: &str) -> &str {
+    path.get(..path.floor_char_boundary(LOGGED_PATH_MAX)).unwrap_or_default()
 }
 
 trait BodyErrorStatus {

@@ -1,11 +1,19 @@
 //! `Idempotency-Key`: a POST that comes again gets the answer that it got first, for a day.
 //!
 //! The first answer is kept under who asked, what for and the key; the same key with another body is
-//! refused (422), and while the first is under way (409). Answers that say "try again" are not kept.
+//! refused (422), and while the first is under way (409). Answers that say "try again", those of no
+//! operation and those that are very long are not kept; nothing is of those who are not known.
 //! Such a request is carried out though its sender goes away meanwhile. What it did is committed
 //! before its answer is kept: a crash in between lets a repetition do it again.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use parking_lot::Mutex;
@@ -13,14 +21,15 @@ use poem::{
     Body, IntoResponse, Request, Response,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
 };
+use poem_openapi::OperationId;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
 
-use super::problem::Fault;
+use super::{front::Running, problem::Fault, stream};
 use crate::{
     clock::Clock,
-    store::{HttpAnswer, Store},
+    store::{CALLER_BYTES, HttpAnswer, Store, StoreError},
     telemetry::Timestamp,
 };
 
@@ -28,8 +37,11 @@ const HEADER: &str = "idempotency-key";
 const KEY_MAX: usize = 255;
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(86_400);
-/// A longer answer is not kept; none is.
+/// A longer answer is not kept.
 const ANSWER_MAX: usize = 1 << 20;
+/// Bytes kept between two looks at the bounds; an answer counts as so many beyond its body.
+const TRIM_EVERY: usize = 4 << 20;
+const OVERHEAD: usize = 16 << 10;
 const KEPT_HEADERS: [HeaderName; 3] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG];
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -43,6 +55,8 @@ pub(super) struct Idempotency {
     under_way: Arc<Mutex<HashSet<Sum>>>,
     /// Owns these requests, which outlive their connections; of the server, which waits for them.
     requests: TaskTracker,
+    /// Bytes kept since the last trim.
+    untrimmed: Arc<AtomicUsize>,
 }
 
 /// A request's right to its key; ends with the request.
@@ -59,8 +73,9 @@ impl Drop for Claim {
 
 /// Whether the answers of `path` are kept: not those that carry secrets.
 pub(super) fn is_kept(path: &str) -> bool {
-    let carries_secrets =
-        path.starts_with("/api/auth/") || path == "/api/keys" || path.ends_with("/credentials");
+    let carries_secrets = path.starts_with("/api/auth/")
+        || ["/api/keys", stream::TICKET].contains(&path)
+        || path.ends_with("/credentials");
     !carries_secrets
 }
 
@@ -83,12 +98,17 @@ pub(super) fn key(request: &Request, caller: &str) -> Result<Option<Sum>, Fault>
         sum.update((part.len() as u64).to_le_bytes());
         sum.update(part);
     }
-    Ok(Some(sum.finalize().into()))
+    let mut key: Sum = sum.finalize().into();
+    // What one caller has stands together.
+    let caller: Sum = Sha256::digest(caller).into();
+    key.iter_mut().zip(caller).take(CALLER_BYTES).for_each(|(byte, of_caller)| *byte = of_caller);
+    Ok(Some(key))
 }
 
 impl Idempotency {
     pub(super) fn new(store: Store, clock: Clock, requests: TaskTracker) -> Self {
-        Self { store, clock, under_way: Arc::default(), requests }
+        let untrimmed = Arc::new(AtomicUsize::new(TRIM_EVERY));
+        Self { store, clock, under_way: Arc::default(), requests, untrimmed }
     }
 
     /// Answers as before, or by `run`. `is_file`: the body is long, and is not held.
@@ -104,9 +124,10 @@ impl Idempotency {
             return Fault::new(StatusCode::CONFLICT, detail).into_response();
         };
         let own = self.clone();
+        let place = request.data::<Running>().cloned();
         let work = async move {
             let response = own.answer_claimed(key, request, is_file, run).await;
-            drop(claim);
+            drop((claim, place));
             response
         };
         let answered = self.requests.spawn(work).await;
@@ -140,7 +161,7 @@ impl Idempotency {
             status if is_file => status.is_success(),
             status => !status.is_server_error(),
         };
-        if !is_final {
+        if !is_final || response.data::<OperationId>().is_none() {
             return response;
         }
         let request_sum = sum.lock().clone().finalize().into();
@@ -161,13 +182,18 @@ impl Idempotency {
     }
 
     async fn keep(&self, key: Sum, request: Sum, mut response: Response) -> Response {
-        let body = match response.take_body().into_bytes_limit(ANSWER_MAX).await {
+        let body = match response.take_body().into_bytes().await {
             Ok(body) => body,
             Err(error) => {
-                tracing::error!(%error, "an answer could not be kept");
+                tracing::error!(%error, "an answer could not be read");
                 return Fault::unavailable().into_response();
             }
         };
+        // What was asked for is done: the answer is given, kept or not.
+        if body.len() > ANSWER_MAX {
+            response.set_body(body);
+            return response;
+        }
         let answer = HttpAnswer {
             key,
             request,
@@ -176,12 +202,22 @@ impl Idempotency {
             body: body.to_vec(),
             created_at: self.now(),
         };
-        // What was asked for is done: the answer is given, kept or not.
-        if let Err(error) = self.store.keep_http_answer(answer, self.since()).await {
+        if let Err(error) = self.put(answer).await {
             tracing::warn!(%error, "an answer could not be kept");
         }
         response.set_body(body);
         response
+    }
+
+    async fn put(&self, answer: HttpAnswer) -> Result<(), StoreError> {
+        let bytes = answer.body.len() + OVERHEAD;
+        self.store.keep_http_answer(answer, self.since()).await?;
+        let before = self.untrimmed.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes < TRIM_EVERY {
+            return Ok(());
+        }
+        self.untrimmed.store(0, Ordering::Relaxed);
+        self.store.trim_http_answers().await
     }
 }
 

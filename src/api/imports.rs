@@ -89,7 +89,7 @@ impl Imports {
             },
             terms,
             is_dry_run: dry_run.0.unwrap_or(false),
-            unpacked_max: api.max_import,
+            unpacked_max: api.http.max_import.0,
         };
         let packed = is_gzip(request);
         match (body.0, packed) {
@@ -132,12 +132,12 @@ async fn spool(api: &Api, body: poem::Body) -> Result<SpooledFile, Fault> {
     };
     let mut spool = api.jobs.spool().await?;
     let mut chunks = Box::pin(body.into_bytes_stream());
-    while let Some(chunk) = in_time(api.request_timeout, chunks.next()).await? {
+    while let Some(chunk) = in_time(api.http.request_timeout.0, chunks.next()).await? {
         let chunk = chunk.map_err(|error| {
             Fault::new(StatusCode::BAD_REQUEST, format!("the body was cut short: {error}"))
         })?;
-        if spool.bytes() + chunk.len() as u64 > api.max_import {
-            let detail = format!("an import has at most {} bytes", api.max_import);
+        if spool.bytes() + chunk.len() as u64 > api.http.max_import.0 {
+            let detail = format!("an import has at most {} bytes", api.http.max_import.0);
             return Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
         spool.write(&chunk).await.map_err(on_disk)?;

@@ -191,6 +191,9 @@ async fn create(
         device: device.transpose()?,
         expires_at: body.expires_at.map(|text| wire::time("/expires_at", &text)).transpose()?,
     };
+    if let Some(device) = new.device.as_ref().and_then(|key| api.registry.get(key.as_str())) {
+        api.access.devices.may_hand_out(device.id, &caller.principal)?;
+    }
     let (key, text) = api.access.keys.create(new, &caller.principal).await?;
     caller.note(json!({"id": key.id, "after": said(&key)}));
     Ok(NewKeyView { key: text, about: KeyView::from(&key) })

@@ -1,6 +1,5 @@
 //! The HTTP surface: REST with its OpenAPI document, health, metrics. One file a resource.
 
-mod acceptor;
 mod alarm_operations;
 mod alarm_rule_edits;
 mod alarm_rule_form;
@@ -20,6 +19,7 @@ mod document;
 mod esp32;
 mod etag;
 mod export;
+mod front;
 mod gateways;
 mod guard;
 mod health;
@@ -36,6 +36,7 @@ mod quarantine;
 mod rehearsal;
 mod select;
 mod sensors;
+mod server;
 mod service;
 mod silences;
 mod stream;
@@ -46,25 +47,20 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
-use poem::{
-    EndpointExt, Route, Server, endpoint::make_sync, get, http::header, middleware::AddData,
-};
+use poem::{EndpointExt, Route, endpoint::make_sync, get, http::header, middleware::AddData};
 use poem_openapi::{OpenApiService, Tags};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use acceptor::Acceptor;
 pub use alarm_view::alarm_change;
+pub use server::{PROTOCOLS, Socket};
 pub use stream::Streams;
 
-use self::{
-    guard::Guard,
-    idempotency::Idempotency,
-    stream::{Scope, Socket},
-};
+use self::{front::Front, guard::Guard, idempotency::Idempotency, stream::Scope};
 use crate::{
     access::Access,
     alarm::notify::{Channels, Notifier},
     clock::Clock,
+    config,
     ingest::{Committer, Tap},
     jobs::Jobs,
     metrics::Exporter,
@@ -90,16 +86,9 @@ pub struct Api {
     /// For tests of a target; what is told otherwise goes through the outbox.
     pub channels: Arc<Channels>,
     pub access: Arc<Access>,
-    /// Whether `/docs` and `/metrics` are shown to those without credentials.
-    pub open_docs: bool,
-    pub open_metrics: bool,
     pub exporter: Exporter,
     pub clock: Clock,
-    /// Bytes.
-    pub max_body: usize,
-    /// Bytes of an imported file, unpacked.
-    pub max_import: u64,
-    pub request_timeout: Duration,
+    pub http: config::Http,
     pub logs_requests: bool,
 }
 
@@ -194,11 +183,12 @@ pub fn document() -> String {
 }
 
 /// Serves until `stop`, then lets running requests end.
-pub async fn serve(api: Api, acceptor: Acceptor, stop: CancellationToken) {
+pub async fn serve(api: Api, sockets: Vec<Socket>, stop: CancellationToken) {
     let service = service();
     let docs = service.swagger_ui();
     let exporter = api.exporter.clone();
     let document = document();
+    let front = Front::new(&api.http, &document);
     let metrics = make_sync(move |_| {
         let text = exporter.render();
         poem::Response::builder().content_type("text/plain; version=0.0.4").body(text)
@@ -210,20 +200,18 @@ pub async fn serve(api: Api, acceptor: Acceptor, stop: CancellationToken) {
             .body(document.clone())
     });
     let (access, clock) = (api.access.clone(), api.clock.clone());
-    let (open_docs, open_metrics) = (api.open_docs, api.open_metrics);
     let changes = TaskTracker::new();
     let idempotency = Idempotency::new(api.store.clone(), clock.clone(), changes.clone());
     let streams = api.streams.clone();
-    let (max_body, request_timeout) = (api.max_body, api.request_timeout);
-    let logs_requests = api.logs_requests;
+    let (settings, logs_requests) = (api.http.clone(), api.logs_requests);
     let routes = Route::new()
         .nest("/docs", docs)
         .at("/openapi.json", get(openapi))
         .at("/metrics", get(metrics))
-        .at("/ws", get(Socket(Scope::Asked)))
-        .at("/ws/sensors/:id", get(Socket(Scope::Sensor)))
-        .at("/ws/devices/:device", get(Socket(Scope::Device)))
-        .at("/ws/alarms", get(Socket(Scope::Alarms)))
+        .at("/ws", get(stream::Socket(Scope::Asked)))
+        .at("/ws/sensors/:id", get(stream::Socket(Scope::Sensor)))
+        .at("/ws/devices/:device", get(stream::Socket(Scope::Device)))
+        .at("/ws/alarms", get(stream::Socket(Scope::Alarms)))
         .nest("/", service)
         .with(AddData::new(Arc::new(api)));
     let guarded = Guard {
@@ -231,11 +219,12 @@ pub async fn serve(api: Api, acceptor: Acceptor, stop: CancellationToken) {
         access,
         idempotency,
         clock,
-        max_body,
-        request_timeout,
+        front,
+        max_body: settings.max_body.as_usize(),
+        request_timeout: settings.request_timeout.0,
         logs_requests,
-        open_docs,
-        open_metrics,
+        open_docs: settings.open_docs,
+        open_metrics: settings.open_metrics,
         changes: changes.clone(),
         streams: streams.clone(),
     };
@@ -243,14 +232,8 @@ pub async fn serve(api: Api, acceptor: Acceptor, stop: CancellationToken) {
         stop.cancelled().await;
         streams.hub.close();
     };
-    let server = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(
-        guarded,
-        stopping,
-        Some(DRAIN),
-    );
-    if let Err(error) = server.await {
-        tracing::error!(%error, "the HTTP server ended");
-    }
+    let server = server::serve(guarded, sockets, &settings, stop.clone(), DRAIN);
+    tokio::join!(server, stopping);
     changes.close();
     if tokio::time::timeout(DRAIN, changes.wait()).await.is_err() {
         tracing::warn!(changes = changes.len(), "changes cut at the stop");

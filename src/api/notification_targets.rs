@@ -299,7 +299,7 @@ async fn test(api: &Api, id: i64) -> Result<TestOutcome, Fault> {
         .map_err(|error| Fault::conflict(format!("the target can't be read: {error}")))?;
     let started = api.clock.monotonic();
     // Before the request itself is given up, so that the outcome is told.
-    let patience = api.request_timeout.mul_f64(0.9);
+    let patience = api.http.request_timeout.0.mul_f64(0.9);
     let sent = timeout(patience, api.channels.send_test(&target)).await;
     let seconds = api.clock.monotonic().saturating_sub(started).as_secs_f64();
     let (error, would_retry) = match sent {

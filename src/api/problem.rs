@@ -35,6 +35,9 @@ pub(super) struct Problem {
     /// The parts of the request that were wrong
     #[oai(skip_serializing_if_is_none)]
     pub(super) errors: Option<Vec<FieldError>>,
+    /// As in the header `X-Request-Id`, and in the log
+    #[oai(skip_serializing_if_is_none)]
+    pub(super) request_id: Option<String>,
 }
 
 /// One wrong part of a request
@@ -108,6 +111,8 @@ impl Fault {
             status: self.status.as_u16(),
             detail: (!self.detail.is_empty()).then_some(self.detail),
             errors: (!self.errors.is_empty()).then_some(self.errors),
+            // Set when the answer is on its way (`front`).
+            request_id: None,
         }
     }
 }
@@ -155,7 +160,9 @@ impl From<AccessError> for Fault {
             AccessError::Busy => told(StatusCode::SERVICE_UNAVAILABLE),
             AccessError::Invalid { field, reason } => Self::invalid(&format!("/{field}"), reason),
             AccessError::Beyond => told(StatusCode::FORBIDDEN),
-            AccessError::LastAdmin | AccessError::TooMany(_) => told(StatusCode::CONFLICT),
+            AccessError::LastAdmin | AccessError::TooMany(_) | AccessError::Leaving => {
+                told(StatusCode::CONFLICT)
+            }
             AccessError::NotFound(what) => Self::not_found(what),
             AccessError::Store(error) => error.into(),
             AccessError::NoRandom

@@ -18,6 +18,11 @@ use crate::{
     store::QuarantineRow,
 };
 
+/// Bytes of payloads in a page.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a payload that is shown as text too.
+const TEXT_MAX: usize = 64 << 10;
+
 pub(super) struct Quarantine;
 
 /// A refused message
@@ -38,7 +43,7 @@ struct Entry {
     detail: String,
     /// The payload as it came, in base64
     payload_base64: String,
-    /// The payload, where it is UTF-8
+    /// The payload, where it is UTF-8 and not longer than 64 KiB
     payload_text: Option<String>,
     /// Retries that were refused
     attempts: i64,
@@ -59,7 +64,7 @@ struct RetryResult {
 impl Quarantine {
     /// List refused messages
     ///
-    /// Newest first.
+    /// Newest first. A page has fewer entries than `limit` where their payloads are long.
     #[oai(
         path = "/api/quarantine",
         method = "get",
@@ -118,8 +123,10 @@ async fn list(
     cursor: Option<&str>,
 ) -> Result<Page<Entry>, Fault> {
     let (limit, before) = (page::limit(limit, 50, 1_000)?, page::number(cursor)?);
-    let rows = api.store.quarantine_page(device, before, limit as u64 + 1).await?;
-    Ok(Page::of(rows, limit, |row: &QuarantineRow| row.id.to_string()))
+    let page = api.store.quarantine_page(device, before, limit, PAGE_BYTES_MAX).await?;
+    let (rows, has_more) = page;
+    let next = rows.last().filter(|_| has_more).map(|row| row.id.to_string());
+    Ok(Page::new(rows.into_iter().map(Entry::from).collect(), next))
 }
 
 async fn retry(api: &Api, id: i64) -> Result<RetryResult, Fault> {
@@ -147,6 +154,7 @@ async fn delete(api: &Api, id: i64) -> Result<(), Fault> {
 
 impl From<QuarantineRow> for Entry {
     fn from(row: QuarantineRow) -> Self {
+        let is_short = row.payload.len() <= TEXT_MAX;
         Self {
             id: row.id,
             received_at: Time(row.received_at),
@@ -157,7 +165,7 @@ impl From<QuarantineRow> for Entry {
             reason: row.reason,
             detail: row.detail,
             payload_base64: STANDARD.encode(&row.payload),
-            payload_text: String::from_utf8(row.payload).ok(),
+            payload_text: is_short.then(|| String::from_utf8(row.payload).ok()).flatten(),
             attempts: row.attempts,
         }
     }

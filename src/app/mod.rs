@@ -64,7 +64,7 @@ pub struct App {
     api: Api,
     mqtt: Vec<Listener>,
     certificates: Vec<Arc<TlsServer>>,
-    http: Vec<TcpListener>,
+    http: Vec<api::Socket>,
     settings: Settings,
 }
 
@@ -86,6 +86,8 @@ pub struct Running {
 pub struct Addresses {
     pub mqtt: Vec<(Transport, SocketAddr)>,
     pub http: Vec<SocketAddr>,
+    /// With TLS.
+    pub https: Vec<SocketAddr>,
 }
 
 impl App {
@@ -104,6 +106,7 @@ impl App {
         let store = Store::open(&store_settings).await?;
         let registry = Arc::new(Registry::new(wiring::registry_settings(&settings.devices)));
         registry.load(store.devices().await?, store.sensors().await?);
+        jobs::mark_removals(&store, &registry).await?;
         let doors = Doors::build(&settings, &store, &registry, &routes, &clock).await?;
 
         let publisher = Publisher::new(wiring::mqtt_limits(&settings.mqtt), clock.clone());
@@ -155,8 +158,8 @@ impl App {
         rooms: Maintenance,
         notifier: Notifier,
     ) -> Result<Self, AppError> {
-        let (mqtt, certificates) = listeners(&settings.mqtt, &rooms.broker).await?;
-        let http = http_sockets(&settings.http).await?;
+        let (mqtt, mut certificates) = listeners(&settings.mqtt, &rooms.broker).await?;
+        let http = http_sockets(&settings.http, &mut certificates).await?;
         let jobs = jobs(&settings, &rooms).await?;
         let (store, clock) = (rooms.store.clone(), rooms.clock.clone());
         let channels = alarms::channels(&settings, &rooms.publisher, &clock);
@@ -175,13 +178,9 @@ impl App {
             notifier,
             channels,
             access: rooms.access.clone(),
-            open_docs: settings.http.open_docs,
-            open_metrics: settings.http.open_metrics,
             exporter: rooms.exporter.clone(),
             clock,
-            max_body: settings.http.max_body.as_usize(),
-            max_import: settings.http.max_import.0,
-            request_timeout: settings.http.request_timeout.0,
+            http: settings.http.clone(),
             logs_requests: settings.log.http_access,
         };
         Ok(Self {
@@ -223,8 +222,9 @@ impl App {
             addresses.mqtt.push((listener.transport(), listener.address()?));
             listeners.spawn("mqtt listener", listener.run(listeners.stop_token(), GOODBYE_TIME));
         }
-        let acceptor = api::Acceptor::new(self.http, &self.settings.http)?;
-        addresses.http = acceptor.addresses().to_vec();
+        let (https, http) = self.http.iter().partition::<Vec<_>, _>(|socket| socket.is_encrypted());
+        addresses.http = http.into_iter().map(api::Socket::address).collect();
+        addresses.https = https.into_iter().map(api::Socket::address).collect();
         let console = open_console(&self.access, &addresses.http, &self.console_key);
         for (name, lane) in [("removals", Lane::Removals), ("imports", Lane::Imports)] {
             tasks.spawn(name, self.api.jobs.clone().run(lane, tasks.stop_token()));
@@ -237,7 +237,7 @@ impl App {
             retention: self.settings.alarms.retention.0,
         };
         upkeep.start(&mut tasks);
-        tasks.spawn("http server", api::serve(self.api, acceptor, stop));
+        tasks.spawn("http server", api::serve(self.api, self.http, stop));
         tasks.spawn("notifications", self.notifications.run(tasks.stop_token()));
         let (log, mqtt) = (&self.settings.log, &self.settings.mqtt);
         self.maintenance.start(&mut tasks, log.summary_interval.0, mqtt.sys_interval.0);
@@ -337,10 +337,25 @@ async fn listeners(
     Ok((listeners, certificates))
 }
 
-async fn http_sockets(settings: &config::Http) -> Result<Vec<TcpListener>, AppError> {
+/// Every HTTP listener, bound; those with TLS join what SIGHUP reads again.
+async fn http_sockets(
+    settings: &config::Http,
+    certificates: &mut Vec<Arc<TlsServer>>,
+) -> Result<Vec<api::Socket>, AppError> {
+    let made = |listener, tls| {
+        api::Socket::new(listener, tls).map_err(|error| AppError::System(error.into()))
+    };
     let mut sockets = Vec::new();
     for address in &settings.listen {
-        sockets.push(bind("http.listen", *address).await?);
+        sockets.push(made(bind("http.listen", *address).await?, None)?);
+    }
+    for listener in &settings.listeners {
+        let socket = bind("http.listeners", listener.address).await?;
+        let tls = TlsServer::load_for(listener.tls_files(), &api::PROTOCOLS)
+            .map_err(|error| AppError::Settings(format!("http.listeners: {error}")))?;
+        let tls = Arc::new(tls);
+        certificates.push(tls.clone());
+        sockets.push(made(socket, Some(tls))?);
     }
     Ok(sockets)
 }

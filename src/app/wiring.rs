@@ -169,10 +169,9 @@ pub(super) fn listener(
 
 /// To whom `/api` is open without credentials.
 pub(super) fn openness(settings: &config::Http) -> Openness {
-    let is_local = settings.listen.iter().all(|address| address.ip().is_loopback());
     match settings.allow_anonymous {
         Anonymous::Yes => Openness::Always,
-        Anonymous::Loopback if is_local => Openness::UntilSomebodyIsKnown,
+        Anonymous::Loopback if settings.is_local() => Openness::UntilSomebodyIsKnown,
         Anonymous::Loopback | Anonymous::No => Openness::Never,
     }
 }

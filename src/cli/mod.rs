@@ -224,6 +224,9 @@ async fn serve_until_signal(settings: Settings) -> anyhow::Result<()> {
     for address in &running.addresses().http {
         tracing::info!(protocol = "http", %address, docs = %format!("http://{address}/docs"), "listening");
     }
+    for address in &running.addresses().https {
+        tracing::info!(protocol = "https", %address, docs = %format!("https://{address}/docs"), "listening");
+    }
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, database = %database.display(), devices, "Brooklet is ready");
     loop {

@@ -171,6 +171,11 @@ fn check(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
         let what = format!("time.zone: {error}; use UTC or a name such as \"Asia/Shanghai\"");
         return Err(source.wrong("time.zone", what));
     }
+    for (at, listener) in http.listeners.iter().enumerate() {
+        if let Some((key, what)) = listener.mistake() {
+            return Err(source.wrong(&format!("http.listeners[{at}].{key}"), what));
+        }
+    }
     settings.database_path().map_err(|what| source.wrong("database.url", what))?;
     if let Some(key) = http.api_keys.iter().find(|key| key.key.len() < 16) {
         let what = format!("the key {:?} is shorter than 16 characters", key.name);
@@ -188,6 +193,7 @@ fn check(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
         ("streams.max_clients", settings.streams.max_clients),
         ("streams.max_queued_events", settings.streams.max_queued_events),
         ("streams.max_resumed_readings", settings.streams.max_resumed_readings),
+        ("http.max_requests", http.max_requests),
         ("ingest.max_queued_messages", settings.ingest.max_queued_messages),
         ("ingest.max_batch_messages", settings.ingest.max_batch_messages),
     ];

@@ -1,4 +1,4 @@
-//! MQTT listeners beyond `mqtt.listen`: transport, certificates, who may connect.
+//! Listeners beyond `mqtt.listen` and `http.listen`: transport, certificates, who may connect.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     quantity::Bytes,
-    settings::{Anonymous, Mqtt, is_loopback},
+    settings::{Anonymous, Http, Mqtt, is_loopback},
 };
 use crate::tls::{ClientCertificates, TlsFiles, TlsServer};
 
@@ -44,6 +44,15 @@ pub struct MqttListener {
     pub max_packet_size: Option<Bytes>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_from: Vec<Network>,
+}
+
+/// One of `http.listeners`: REST over TLS.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpListener {
+    pub address: SocketAddr,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +176,27 @@ impl Mqtt {
             Anonymous::Yes => true,
             Anonymous::No => false,
         }
+    }
+}
+
+impl Http {
+    /// Whether it can be reached from this machine only.
+    pub fn is_local(&self) -> bool {
+        let mut listeners = self.listeners.iter();
+        is_loopback(&self.listen) && listeners.all(|listener| listener.address.ip().is_loopback())
+    }
+}
+
+impl HttpListener {
+    pub fn tls_files(&self) -> TlsFiles {
+        let (certificate, key) = (self.certificate.clone(), self.key.clone());
+        TlsFiles { certificate, key, clients: ClientCertificates::None }
+    }
+
+    /// The first mistake: the key it belongs to, relative to the listener, and what is wrong.
+    pub(super) fn mistake(&self) -> Option<(&'static str, String)> {
+        let error = TlsServer::load(self.tls_files()).err()?;
+        Some((error.part.key(), error.to_string()))
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     access::Access,
-    listeners::{MqttListener, Origin},
+    listeners::{HttpListener, MqttListener, Network, Origin},
     quantity::{Bytes, Period},
 };
 
@@ -88,8 +88,17 @@ section! {
         max_body: Bytes,
         max_import: Bytes,
         max_connections: usize,
+        max_connections_per_address: usize,
+        max_requests: usize,
+        max_requests_per_second: u32,
         header_timeout: Period,
         request_timeout: Period,
+        trusted_proxies: Vec<Network>,
+        allow_origins: Vec<Origin>,
+        hsts: Period,
+        compression: bool,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        listeners: Vec<HttpListener>,
     }
 }
 

@@ -81,10 +81,15 @@ fn messages<'m>(batch: &'m [Task], staged: &'m Staged) -> impl Iterator<Item = M
         }
         let is_taken = matches!(message.verdict, Verdict::Stored { .. } | Verdict::Partial { .. });
         let content = submission.content.as_ref().ok().filter(|_| is_taken);
+        // What comes from a file, or came before, says nothing of how the device is.
+        let is_sign = submission.import.is_none() && !submission.origin.is_replayed;
         Some(Message {
             device,
             arrival: message.arrival.unwrap_or_else(|| device.arrival(submission.received_at)),
-            status: content.and_then(|decoded| decoded.report.facts.status.as_deref()),
+            is_sign,
+            status: content
+                .filter(|_| is_sign)
+                .and_then(|decoded| decoded.report.facts.status.as_deref()),
             fresh: if message.judged.is_some() { &message.fresh } else { &[] },
         })
     })

@@ -6,7 +6,7 @@
 //! until the message at fault is found, which is quarantined.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -87,9 +87,9 @@ pub(super) struct Orders {
     /// Somebody came or went while the queue was full: presence is to be read as it is.
     presence_missed: AtomicBool,
     /// The last transaction failed.
-    is_failing: AtomicBool,
+    pub(super) is_failing: AtomicBool,
     /// The stop's deadline has passed: no more retries.
-    give_up: AtomicBool,
+    pub(super) give_up: AtomicBool,
 }
 
 pub(super) struct Work {
@@ -108,6 +108,9 @@ pub(super) struct Work {
     /// What the store was last said to fail of, so that a long failure is one line in the log.
     pub(super) failing_since: Option<Duration>,
     pub(super) alarms: Alarms,
+    /// What is to be rehearsed. Bound: those that somebody waits for (`Tap`), and what came with the last
+    /// batch.
+    pub(super) rehearsals: VecDeque<Box<Submission>>,
 }
 
 impl Committer {
@@ -187,18 +190,23 @@ impl Work {
         let mut flushed_at = self.clock.monotonic();
         loop {
             let patience = match self.failing_since {
+                _ if !self.rehearsals.is_empty() => Duration::ZERO,
                 None => self.alarms.patience(self.now()),
                 Some(_) => PATIENCE,
             };
             match self.queue.drain(&mut batch, self.limits.batch_messages_max, patience) {
                 Drained::Items => self.handle(std::mem::take(&mut batch)),
-                Drained::Nothing => self.write_trailing(),
+                Drained::Nothing => {
+                    let _ = self.write_trailing();
+                }
                 Drained::Closed => {
-                    self.write_trailing();
+                    self.rehearsals.clear();
+                    let _ = self.write_trailing();
                     self.fire_timers(true);
                     return self.flush();
                 }
             }
+            self.rehearse_one();
             if self.orders.presence_missed.swap(false, Ordering::Relaxed) {
                 self.follow_all_presence();
             }
@@ -212,11 +220,12 @@ impl Work {
         }
     }
 
-    /// Writes what nobody waits for, while no batch does it.
-    fn write_trailing(&mut self) {
+    /// Writes what nobody waits for, while no batch does it. `true`: the store refused it for what it
+    /// is, and it is dropped.
+    fn write_trailing(&mut self) -> bool {
         let changes = self.publisher.take_changes();
         if changes.is_empty() && self.orders.forget.lock().is_empty() {
-            return;
+            return false;
         }
         match self.try_commit_contained(&[], &changes) {
             Ok((_, judged)) => {
@@ -226,12 +235,14 @@ impl Work {
             Err(error) if error.is_poison() => {
                 counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
                 tracing::error!(%error, changes = changes.len(), "the store refuses sessions' changes");
+                return true;
             }
             Err(error) => {
                 self.publisher.put_back_changes(changes);
                 self.note_failure(&error);
             }
         }
+        false
     }
 
     /// Writes what devices have said of themselves; what can't be written waits for the next time.
@@ -251,17 +262,15 @@ impl Work {
         }
     }
 
-    /// Commits a batch; what was only to be rehearsed comes after it, and orders come last.
+    /// Commits a batch; what is only to be rehearsed is put aside, and orders come last.
     fn handle(&mut self, mut batch: Vec<Task>) {
         let is_order = |task: &mut Task| matches!(task, Task::Order(_));
         let orders: Vec<_> = batch.extract_if(.., is_order).collect();
         let is_rehearsal = |task: &mut Task| matches!(task, Task::Rehearsal(_));
-        let rehearsals: Vec<_> = batch.extract_if(.., is_rehearsal).collect();
+        let rehearsals = batch.extract_if(.., is_rehearsal);
+        self.rehearsals.extend(rehearsals.filter_map(Task::into_rehearsal));
         if !batch.is_empty() {
             self.commit(batch);
-        }
-        for task in rehearsals {
-            self.rehearse(task);
         }
         self.execute(orders.into_iter().filter_map(Task::into_order));
     }
@@ -358,7 +367,9 @@ impl Work {
     /// Finds the message that the store refuses, by halves, and quarantines it.
     fn bisect(&mut self, mut batch: Vec<Task>, error: &StoreError) {
         // What trails may be at fault as well: alone it is dropped, and the rest is tried again.
-        self.write_trailing();
+        if self.write_trailing() {
+            return self.commit(batch);
+        }
         if batch.len() > 1 {
             let second = batch.split_off(batch.len() / 2);
             self.commit(batch);
@@ -440,6 +451,7 @@ impl Work {
                 received_at: submission.received_at,
                 connection: submission.connection(),
                 is_heartbeat: submission.kind == MessageKind::Heartbeat,
+                is_replayed: submission.origin.is_replayed,
                 report,
                 samples: std::mem::take(&mut message.shown),
             };
@@ -463,29 +475,5 @@ impl Work {
             self.meters.message(submission.origin.route, &message.verdict, took);
             submission.answer(message.told(), &self.publisher)
         }));
-    }
-
-    pub(super) fn has_given_up(&self) -> bool {
-        self.orders.give_up.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn note_failure(&mut self, error: &StoreError) {
-        counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
-        if self.failing_since.is_none() {
-            self.failing_since = Some(self.clock.monotonic());
-            self.orders.is_failing.store(true, Ordering::Relaxed);
-            tracing::error!(%error, "the store does not take readings; nothing is acknowledged");
-        }
-    }
-
-    pub(super) fn note_recovery(&mut self) {
-        if let Some(since) = self.failing_since.take() {
-            self.orders.is_failing.store(false, Ordering::Relaxed);
-            let seconds = self.clock.monotonic().saturating_sub(since).as_secs_f64();
-            tracing::info!(seconds, "the store takes readings again");
-            let failed = self.clock.monotonic().saturating_sub(since);
-            let failed = i64::try_from(failed.as_micros()).unwrap_or(i64::MAX);
-            self.forgive_silence(self.now().plus_micros(-failed));
-        }
     }
 }

@@ -11,6 +11,7 @@ mod committer;
 pub mod decode;
 mod learning;
 mod metrics;
+mod outage;
 mod outcome;
 mod queue;
 mod rehearsal;
@@ -23,7 +24,9 @@ mod tap;
 mod time;
 mod verdict;
 
-use std::{io, sync::Arc};
+use std::{collections::VecDeque, io, sync::Arc};
+
+use tokio::sync::Semaphore;
 
 pub use announce::ShowAlarm;
 pub use committer::{Committer, IngestLimits};
@@ -39,6 +42,7 @@ use self::{
     alarms::Alarms,
     committer::{Orders, Work},
     queue::Queue,
+    tap::REHEARSALS_MAX,
 };
 use crate::{
     alarm::engine::Engine, clock::Clock, live::Hub, mqtt::Publisher, registry::Registry,
@@ -89,7 +93,9 @@ pub fn start(parts: Parts) -> io::Result<(Arc<Tap>, Arc<Committer>)> {
         noted_clients: noted_clients.into_iter().collect(),
         failing_since: None,
         alarms,
+        rehearsals: VecDeque::new(),
     })?;
-    let tap = Tap { routes, registry, queue, zone, clock, meters };
+    let rehearsals = Semaphore::new(REHEARSALS_MAX);
+    let tap = Tap { routes, registry, queue, zone, clock, meters, rehearsals };
     Ok((Arc::new(tap), Arc::new(committer)))
 }

@@ -4,11 +4,12 @@
 //! is woken when the committer has drained. Closed: nothing more comes in, what is in is drained.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
+use foldhash::quality::RandomState;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Items in front that [`Queue::find_in_front`] looks at, under the lock: what it finds is a hint.
@@ -26,8 +27,8 @@ pub(crate) struct Queue<T> {
 struct State<T> {
     items: VecDeque<(usize, T)>,
     bytes: usize,
-    /// Tasks that wait for room; all are woken by each drain.
-    waiting: Vec<Waker>,
+    /// Tasks that wait for room, each once; all are woken by each drain.
+    waiting: HashMap<(usize, usize), Waker, RandomState>,
     is_closed: bool,
 }
 
@@ -47,7 +48,7 @@ impl<T> Queue<T> {
             state: Mutex::new(State {
                 items: VecDeque::new(),
                 bytes: 0,
-                waiting: Vec::new(),
+                waiting: HashMap::default(),
                 is_closed: false,
             }),
             filled: Condvar::new(),
@@ -96,9 +97,10 @@ impl<T> Queue<T> {
         if state.is_closed || self.has_room_in(&state) {
             return Poll::Ready(());
         }
-        if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-            state.waiting.push(context.waker().clone());
-        }
+        // Its clone is kept, so that no other task has the same address meanwhile.
+        let waker = context.waker().clone();
+        let task = (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr());
+        state.waiting.insert(task, waker);
         Poll::Pending
     }
 
@@ -128,7 +130,7 @@ impl<T> Queue<T> {
         state.bytes -= weight;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().for_each(Waker::wake);
         Drained::Items
     }
 
@@ -147,13 +149,21 @@ impl<T> Queue<T> {
         state.is_closed = true;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().for_each(Waker::wake);
         self.filled.notify_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
     use super::*;
 
     #[test]
@@ -171,6 +181,29 @@ mod tests {
         queue.close();
         assert_eq!(queue.try_push(1, 'e'), Err('e'));
         assert_eq!(queue.drain(&mut items, 9, Duration::ZERO), Drained::Closed);
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn each_task_that_waits_for_room_is_woken_once() {
+        let queue = Queue::new(1, 100);
+        assert_eq!(queue.try_push(1, 'a'), Ok(()));
+        let tasks: Vec<_> = (0..100).map(|_| Arc::new(Woken::default())).collect();
+        for task in tasks.iter().chain(&tasks) {
+            let waker = Waker::from(task.clone());
+            assert_eq!(queue.poll_room(&Context::from_waker(&waker)), Poll::Pending);
+        }
+        assert_eq!(queue.state.lock().waiting.len(), 100);
+        queue.drain(&mut Vec::new(), 9, Duration::ZERO);
+        assert!(tasks.iter().all(|task| task.0.load(Ordering::Relaxed) == 1));
     }
 
     #[test]

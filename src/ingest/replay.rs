@@ -18,7 +18,9 @@ const ESP32_PATH: &str = "/api/telemetry";
 
 /// Stores what an approved device sent while it waited, oldest first; returns how many messages.
 ///
-/// What is refused goes from the hold to the quarantine.
+/// Each leaves the hold with the transaction that takes it; what is refused goes to the quarantine.
+/// Where the device is not approved any more, the rest stays in the hold. Two that do this at a time
+/// go in step: each waits for a message before it tries the next.
 ///
 /// # Errors
 /// When the store does not answer; what was replayed by then is gone from the hold.
@@ -34,28 +36,25 @@ pub async fn replay_held(
         if held.is_empty() {
             return Ok(replayed);
         }
-        let mut done = Vec::with_capacity(held.len());
         for message in held {
-            let verdict = tap
-                .upload(Upload {
-                    source: if message.source == "http" { "http" } else { "mqtt" },
-                    form: form_of(&message.topic),
-                    topic: message.topic,
-                    payload: Bytes::from(message.payload),
-                    device: Some(key.clone()),
-                    received_at: Some(message.received_at),
-                    is_kept_already: false,
-                })
-                .await;
-            // Held again: somebody has withdrawn the approval.
-            if matches!(verdict, Verdict::Unavailable | Verdict::Held) {
-                store.delete_held(&done).await?;
+            let upload = Upload {
+                source: if message.source == "http" { "http" } else { "mqtt" },
+                form: form_of(&message.topic),
+                topic: message.topic,
+                payload: Bytes::from(message.payload),
+                device: Some(key.clone()),
+                received_at: Some(message.received_at),
+                is_kept_already: false,
+            };
+            let verdict = tap.replay(upload, message.id).await;
+            if verdict == Verdict::Unavailable {
                 return Err(StoreError::Unavailable("the replay was interrupted".to_owned()));
             }
-            done.push(message.id);
+            if verdict.is_for_the_device() {
+                return Ok(replayed);
+            }
+            replayed += 1;
         }
-        replayed += done.len() as u64;
-        store.delete_held(&done).await?;
     }
 }
 

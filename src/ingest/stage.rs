@@ -90,6 +90,31 @@ pub(super) struct Stage<'a, 'txn> {
     pub(super) staged: Staged,
 }
 
+/// Which times a message's readings get.
+#[derive(Clone, Copy)]
+struct Times {
+    /// The event time of a reading without one.
+    own: Timestamp,
+    /// For alarms: later than all that came of the device before.
+    arrival: Timestamp,
+    /// No reading is received before.
+    earliest: Timestamp,
+}
+
+impl Times {
+    fn new(
+        submission: &Submission,
+        arrival: Timestamp,
+        (earliest, stored): (Timestamp, usize),
+    ) -> Self {
+        // Those of one sensor stay apart, whichever way they got their times.
+        let earliest = earliest.plus_micros(stored as i64);
+        // What is replayed was taken when it came first.
+        let own = if submission.origin.is_replayed { submission.received_at } else { arrival };
+        Self { own, arrival, earliest }
+    }
+}
+
 impl Stage<'_, '_> {
     /// Stages a batch. Its fresh readings, in order, are what alarm rules see before the transaction
     /// commits.
@@ -108,7 +133,10 @@ impl Stage<'_, '_> {
                     continue;
                 }
             };
-            let message = self.message(submission)?;
+            let message = match submission.origin.held {
+                Some(held) => self.held_message(submission, held)?,
+                None => self.message(submission)?,
+            };
             if message.verdict.is_routed() {
                 self.keep(submission.changes())?;
             }
@@ -130,6 +158,24 @@ impl Stage<'_, '_> {
     /// Writes what the broker wants kept.
     fn keep(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         changes.iter().try_for_each(|change| self.transaction.apply(change))
+    }
+
+    /// A message leaves the hold with what becomes of it, so that it is neither stored twice nor lost,
+    /// whoever replays it as well, and whatever is cut short.
+    fn held_message(
+        &mut self,
+        submission: &Submission,
+        held: i64,
+    ) -> Result<StagedMessage, StoreError> {
+        if !self.transaction.is_held(held)? {
+            let verdict = Verdict::Stored { accepted: 0, duplicates: 0, event_time: None };
+            return Ok(StagedMessage { verdict, ..StagedMessage::default() });
+        }
+        let message = self.message(submission)?;
+        if !message.verdict.is_for_the_device() {
+            self.transaction.release(held)?;
+        }
+        Ok(message)
     }
 
     fn message(&mut self, submission: &Submission) -> Result<StagedMessage, StoreError> {
@@ -184,9 +230,7 @@ impl Stage<'_, '_> {
         let mut duplicates = 0;
         let earliest = self.registry.next_received();
         for sample in &decoded.readings {
-            // Those of one sensor stay apart, whichever way they got their times.
-            let earliest = earliest.plus_micros(message.fresh.len() as i64);
-            let times = (arrival, earliest);
+            let times = Times::new(submission, arrival, (earliest, message.fresh.len()));
             let appended = self.append(&device, sample, times, submission.on_conflict())?;
             if submission.wants_details() {
                 message.readings.push(outcome(&appended));
@@ -210,10 +254,7 @@ impl Stage<'_, '_> {
             }
         }
         if !submission.is_judged() {
-            let received = || message.fresh.iter().map(|(_, reading)| reading.received_at);
-            if let Some((first, last)) = received().min().zip(received().max()) {
-                self.transaction.note_unjudged(first, last)?;
-            }
+            self.note_unjudged(&message)?;
         }
         if submission.wants_details() {
             message.readings.extend(decoded.rejections.iter().map(ReadingOutcome::refused));
@@ -222,7 +263,8 @@ impl Stage<'_, '_> {
         let says_something =
             accepted > 0 || !decoded.report.is_empty() || submission.kind != MessageKind::Data;
         if !says_something {
-            let refused = self.refuse(submission, rejections, Some(device))?;
+            let device = Some(device).filter(|_| submission.import.is_none());
+            let refused = self.refuse(submission, rejections, device)?;
             return Ok(StagedMessage { readings: message.readings, ..refused });
         }
         if let (Some(delivery), Some(hash)) = (&delivery, &hash) {
@@ -242,14 +284,22 @@ impl Stage<'_, '_> {
         Ok(message)
     }
 
+    fn note_unjudged(&mut self, message: &StagedMessage) -> Result<(), StoreError> {
+        let received = || message.fresh.iter().map(|(_, reading)| reading.received_at);
+        match received().min().zip(received().max()) {
+            Some((first, last)) => self.transaction.note_unjudged(first, last),
+            None => Ok(()),
+        }
+    }
+
     fn append(
         &mut self,
         device: &Arc<Device>,
         sample: &Sample,
-        (received_at, earliest): (Timestamp, Timestamp),
+        times: Times,
         on_conflict: OnConflict,
     ) -> Result<Result<Accepted, Rejection>, StoreError> {
-        let sensor = self.sensor(device, sample, received_at)?;
+        let sensor = self.sensor(device, sample, times.arrival)?;
         let rules = sensor.with_settings(|settings| SensorRules {
             active: settings.active && !sensor.is_leaving(),
             min: settings.min,
@@ -259,16 +309,19 @@ impl Stage<'_, '_> {
             Ok(quality) => quality,
             Err(rejection) => return Ok(Err(rejection)),
         };
-        let received_at = sensor.unique_received_at(received_at);
+        let received_at = sensor.unique_received_at(times.arrival);
         let own_time = !matches!(sample.time, ClaimedTime::Plausible(_));
         let mut reading = StoredReading {
             sensor: sensor.id,
             event_time: match sample.time {
                 ClaimedTime::Plausible(time) => time,
+                ClaimedTime::Implausible(_) | ClaimedTime::Absent if times.own < times.arrival => {
+                    times.own
+                }
                 ClaimedTime::Implausible(_) | ClaimedTime::Absent => received_at,
             },
             // Streams are resumed by it, so it never runs back, whoever was read first.
-            received_at: received_at.max(earliest),
+            received_at: received_at.max(times.earliest),
             value: sample.value,
             quality: sample.quality.worst(by_range),
         };
@@ -313,7 +366,7 @@ impl Stage<'_, '_> {
         submission: &Submission,
         device: Arc<Device>,
     ) -> Result<StagedMessage, StoreError> {
-        if submission.origin.is_kept_already {
+        if submission.origin.is_kept_already || submission.origin.held.is_some() {
             return Ok(StagedMessage { verdict: Verdict::Held, ..StagedMessage::default() });
         }
         let reason = RejectionReason::HoldFull;

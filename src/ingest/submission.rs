@@ -48,6 +48,13 @@ impl Task {
         }
     }
 
+    pub(super) fn into_rehearsal(self) -> Option<Box<Submission>> {
+        match self {
+            Self::Rehearsal(submission) => Some(submission),
+            Self::Message(_) | Self::Broker(_) | Self::Order(_) => None,
+        }
+    }
+
     pub(super) fn received_at(&self) -> Option<Timestamp> {
         match self {
             Self::Message(submission) => Some(submission.received_at),
@@ -101,6 +108,8 @@ pub(super) struct Origin {
     pub(super) is_kept_already: bool,
     /// A message that came before, and was not taken then.
     pub(super) is_replayed: bool,
+    /// The message of the hold that this is: it leaves it in the transaction that takes it.
+    pub(super) held: Option<i64>,
 }
 
 /// Identifies a message of a persistent session across reconnects.
@@ -120,6 +129,15 @@ pub(super) enum Reply {
 }
 
 impl Submission {
+    /// Whether nobody waits for the verdict any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        match &self.reply {
+            Reply::Mqtt(_) => false,
+            Reply::Waiting(sender) => sender.is_closed(),
+            Reply::Detailed(sender) => sender.is_closed(),
+        }
+    }
+
     pub(super) fn delivery(&self) -> Option<Delivery<'_>> {
         let Reply::Mqtt(message) = &self.reply else {
             return None;

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use jiff::tz::TimeZone;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{
     decode::{Decoded, MessageContext, decode},
@@ -34,7 +34,11 @@ pub struct Tap {
     pub(super) zone: TimeZone,
     pub(super) clock: Clock,
     pub(super) meters: Arc<Meters>,
+    /// Rehearsals that somebody waits for; further ones wait here.
+    pub(super) rehearsals: Semaphore,
 }
+
+pub(super) const REHEARSALS_MAX: usize = 4;
 
 /// A message that did not come over MQTT, or comes a second time.
 #[derive(Debug, Clone)]
@@ -77,6 +81,7 @@ impl PublishTap for Tap {
             route: Some(found.route),
             is_kept_already: false,
             is_replayed: false,
+            held: None,
         };
         let received_at = Timestamp::from_micros(publication.received_at);
         let submission = self.routed(found, origin, received_at, Reply::Mqtt(message));
@@ -182,7 +187,17 @@ impl Tap {
         verdict.await.unwrap_or_default()
     }
 
-    /// The same, and what became of each reading.
+    /// The same for a message of a hold. It leaves the hold once it is stored, or refused for what it
+    /// says; where it had left it before, nothing comes of it.
+    pub(super) async fn replay(&self, upload: Upload, held: i64) -> Verdict {
+        let (sender, verdict) = oneshot::channel();
+        let mut submission = self.submission(upload, Reply::Waiting(sender));
+        submission.origin.held = Some(held);
+        self.submit(Task::Message(submission)).await;
+        verdict.await.unwrap_or_default()
+    }
+
+    /// The same as `upload`, and what became of each reading.
     pub async fn upload_detailed(&self, upload: Upload) -> Detailed {
         let (sender, told) = oneshot::channel();
         let submission = self.submission(upload, Reply::Detailed(sender));
@@ -192,6 +207,7 @@ impl Tap {
 
     /// What would become of a message; nothing of it is kept.
     pub async fn rehearse(&self, upload: Upload) -> Detailed {
+        let _place = self.rehearsals.acquire().await;
         let (sender, told) = oneshot::channel();
         let submission = self.submission(upload, Reply::Detailed(sender));
         self.submit(Task::Rehearsal(submission)).await;
@@ -208,6 +224,7 @@ impl Tap {
 
     /// What would become of such readings; nothing of them is kept.
     pub async fn rehearse_import(&self, import: Import) -> Detailed {
+        let _place = self.rehearsals.acquire().await;
         let (sender, told) = oneshot::channel();
         let submission = self.imported(import, Reply::Detailed(sender));
         self.submit(Task::Rehearsal(submission)).await;
@@ -234,6 +251,7 @@ impl Tap {
                 route: None,
                 is_kept_already: true,
                 is_replayed: false,
+                held: None,
             },
             reply,
             import: Some(terms),
@@ -253,6 +271,7 @@ impl Tap {
             route: route.map(|found| found.route),
             is_kept_already,
             is_replayed,
+            held: None,
         };
         Box::new(match route {
             Some(found) => self.routed(found, origin, received_at, reply),

@@ -44,6 +44,18 @@ impl Verdict {
         matches!(self, Self::Stored { .. } | Self::Held | Self::Partial { .. })
     }
 
+    /// Whether it is for the device's standing that nothing was taken, whatever the message says.
+    pub(super) fn is_for_the_device(&self) -> bool {
+        use RejectionReason::{BlockedDevice, UnknownDevice};
+        match self {
+            Self::Held => true,
+            Self::Refused(rejections) => {
+                rejections.iter().any(|r| matches!(r.reason, BlockedDevice | UnknownDevice))
+            }
+            Self::Stored { .. } | Self::Partial { .. } | Self::Unavailable => false,
+        }
+    }
+
     pub fn accepted(&self) -> usize {
         match self {
             Self::Stored { accepted, .. } | Self::Partial { accepted, .. } => *accepted,

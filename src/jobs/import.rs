@@ -32,6 +32,8 @@ use crate::{
 const PIECE: usize = 1_000;
 /// A longer line is refused; it is read over, not held.
 const LINE_MAX: usize = 64 * 1024;
+/// Bytes read between two looks at whether the job was called off.
+const STEP: u64 = 4 * 1024 * 1024;
 /// Refused lines that are told one by one.
 const ERRORS_MAX: usize = 100;
 
@@ -107,9 +109,21 @@ struct Lines {
     columns: Option<Columns>,
     /// Of the last line read, from 1.
     number: u64,
-    /// Bytes behind us, unpacked.
+    /// Bytes behind us, unpacked, up to the end of that line.
     offset: u64,
+    /// What is held of the line under way, and how long it is by then.
     line: Vec<u8>,
+    length: u64,
+    /// Bytes that may be read before the next pause.
+    left: u64,
+}
+
+enum Next<'a> {
+    /// A line without its end, or what is wrong with it.
+    Line(Result<&'a str, String>),
+    /// Enough for now; the next call goes on, in the middle of a line if need be.
+    Pause,
+    End,
 }
 
 /// A piece of a file.
@@ -130,7 +144,8 @@ impl Lines {
             Box::new(file)
         };
         let line = Vec::with_capacity(512);
-        Ok(Self { reader, order, columns: None, number: 0, offset: 0, line })
+        let (number, offset, length) = (0, 0, 0);
+        Ok(Self { reader, order, columns: None, number, offset, line, length, left: STEP })
     }
 
     /// Goes to where a job was; what has been read by then (the head) stays read.
@@ -151,19 +166,23 @@ impl Lines {
 
     fn columns(&mut self) -> Result<(), JobError> {
         let head = match self.next()? {
-            Some(Ok(head)) => head.trim_start_matches('\u{feff}').to_owned(),
-            Some(Err(error)) => return Err(JobError::Invalid(error)),
-            None => return Err(JobError::Invalid("the file is empty".to_owned())),
+            Next::Line(Ok(head)) => head.trim_start_matches('\u{feff}').to_owned(),
+            Next::Line(Err(error)) => return Err(JobError::Invalid(error)),
+            Next::Pause => return Err(JobError::Invalid(too_long())),
+            Next::End => return Err(JobError::Invalid("the file is empty".to_owned())),
         };
         self.columns = Some(Columns::read(&head).map_err(JobError::Invalid)?);
         Ok(())
     }
 
-    /// The next line without its end, or what is wrong with it.
-    fn next(&mut self) -> Result<Option<Result<&str, String>>, JobError> {
-        self.line.clear();
-        let mut length = 0_u64;
+    fn next(&mut self) -> Result<Next<'_>, JobError> {
+        if self.length == 0 {
+            self.line.clear();
+        }
         loop {
+            if self.left == 0 {
+                return Ok(Next::Pause);
+            }
             let available = self.reader.fill_buf().map_err(unreadable)?;
             if available.is_empty() {
                 break;
@@ -174,53 +193,65 @@ impl Lines {
                 self.line.extend(available.iter().take(taken));
             }
             self.reader.consume(taken);
-            length += taken as u64;
+            self.length += taken as u64;
+            self.left = self.left.saturating_sub(taken as u64);
+            // Here and not at the line's end, which may never come.
+            if self.offset + self.length > self.order.unpacked_max {
+                let detail = format!("unpacked it has more than {} bytes", self.order.unpacked_max);
+                return Err(JobError::Invalid(detail));
+            }
             if end.is_some() {
                 break;
             }
         }
-        if length == 0 {
-            return Ok(None);
+        if self.length == 0 {
+            return Ok(Next::End);
         }
         self.number += 1;
-        self.offset += length;
-        if self.offset > self.order.unpacked_max {
-            let detail = format!("unpacked it has more than {} bytes", self.order.unpacked_max);
-            return Err(JobError::Invalid(detail));
-        }
+        self.offset += std::mem::take(&mut self.length);
         if self.line.len() > LINE_MAX {
-            return Ok(Some(Err(format!("the line has more than {LINE_MAX} bytes"))));
+            return Ok(Next::Line(Err(too_long())));
         }
         let text = std::str::from_utf8(&self.line).map(|line| line.trim_end_matches(['\r', '\n']));
-        Ok(Some(text.map_err(|_| "the line is not UTF-8".to_owned())))
+        Ok(Next::Line(text.map_err(|_| "the line is not UTF-8".to_owned())))
     }
 
     fn piece(&mut self, terms: Terms<'_>) -> Result<Piece, JobError> {
         let mut piece = Piece::default();
+        self.left = STEP;
         while piece.rows.len() + piece.errors.len() < PIECE {
             let columns = self.columns.take();
+            let mut is_paused = false;
             let read = match self.next()? {
-                None => {
+                Next::End => {
                     piece.is_last = true;
                     None
                 }
-                Some(Ok(line)) if line.trim().is_empty() => None,
-                Some(Ok(line)) => Some(match &columns {
+                Next::Pause => {
+                    is_paused = true;
+                    None
+                }
+                Next::Line(Ok(line)) if line.trim().is_empty() => None,
+                Next::Line(Ok(line)) => Some(match &columns {
                     Some(columns) => columns.row(line, terms),
                     None => json_row(line.trim_start_matches('\u{feff}'), terms),
                 }),
-                Some(Err(error)) => Some(Err(error)),
+                Next::Line(Err(error)) => Some(Err(error)),
             };
             self.columns = columns;
             match read {
                 Some(Ok(row)) => piece.rows.push((self.number, row)),
                 Some(Err(error)) => piece.errors.push((self.number, error)),
-                None if piece.is_last => break,
+                None if piece.is_last || is_paused => break,
                 None => {}
             }
         }
         Ok(piece)
     }
+}
+
+fn too_long() -> String {
+    format!("the line has more than {LINE_MAX} bytes")
 }
 
 /// A file that is no gzip, or is cut short, is its sender's fault.

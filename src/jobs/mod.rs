@@ -110,6 +110,17 @@ pub struct Jobs {
     imports: Notify,
 }
 
+/// Refuses the data of what jobs of before the restart delete; alarms are begun after that.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn mark_removals(store: &Store, registry: &Registry) -> Result<(), StoreError> {
+    for row in store.unfinished_jobs().await? {
+        removal::mark(registry, &row);
+    }
+    Ok(())
+}
+
 impl Jobs {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, registry, tap, committer, access, clock, folder } = parts;
@@ -126,7 +137,6 @@ impl Jobs {
     pub async fn restore(&self) -> Result<(), StoreError> {
         let unfinished = self.store.unfinished_jobs().await?;
         for row in &unfinished {
-            removal::mark(&self.registry, row);
             self.reconsider(row);
         }
         spool::clean(&self.folder, &unfinished);

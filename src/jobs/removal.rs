@@ -13,7 +13,7 @@ use super::{DELETE_DEVICE, DELETE_SENSOR, JobError, Jobs, progress::Progress};
 use crate::{
     alarm::engine::Order,
     registry::{Device, Registry, Sensor},
-    store::{JobRow, TimeRange},
+    store::{JobRow, StoreError, TimeRange},
     telemetry::{DeviceId, SensorId, Timestamp},
 };
 
@@ -102,8 +102,8 @@ impl Jobs {
         let device = device.clone();
         let key = device.key.to_string();
         self.committer.order(Order::Forget { device, sensor, done: Some(done) });
-        // Closed when it is carried out; nothing is ever sent.
-        let _ = ended.await;
+        let not_carried_out = |_| StoreError::Unavailable("alarms are not ended yet".to_owned());
+        ended.await.map_err(not_carried_out)?;
         Ok(self.store.delete_alarms(&key, sensor).await?)
     }
 
@@ -125,8 +125,13 @@ impl Jobs {
             progress.done += 1;
             self.note(progress).await?;
         }
+        // Who takes its name next is another device.
+        if self.registry.get(&row.subject).is_none_or(|device| device.id == id) {
+            let keys = self.access.keys.forget_device(&row.subject).await?;
+            progress.add("keys", keys);
+        }
         self.store.delete_device(id).await?;
-        self.access.devices.forget(id);
+        self.access.devices.forget(id).await;
         if let Some(device) = self.registry.get(&row.subject)
             && device.id == id
         {

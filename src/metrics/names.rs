@@ -86,5 +86,9 @@ metrics! {
     OUTBOX_AGE = "brooklet_notification_outbox_oldest_age_seconds", "Age of the oldest notice that waits to be sent.", gauge;
     OUTBOX_WAITING = "brooklet_notification_outbox_waiting", "Notices that wait to be sent.", gauge;
     HTTP_REQUESTS = "brooklet_http_requests_total", "HTTP requests, by operation and status.", counter;
+    HTTP_REFUSED = "brooklet_http_requests_refused_total", "HTTP requests refused unread, by reason: rate (429) or busy (503).", counter;
+    HTTP_CONNECTIONS = "brooklet_http_connections", "HTTP connections, TLS handshakes included.", gauge;
+    HTTP_TURNED_AWAY = "brooklet_http_connections_turned_away_total", "HTTP connections closed when they were accepted, by reason.", counter;
+    HTTP_HANDSHAKES_FAILED = "brooklet_http_handshakes_failed_total", "TLS handshakes of HTTP listeners that failed or took too long.", counter;
     HTTP_SECONDS = "brooklet_http_request_seconds", "From a request's header to its response, by operation.", seconds;
 }

@@ -73,6 +73,8 @@ pub struct Observation<'a> {
     /// `None`: over HTTP, or in another's name.
     pub connection: Option<u64>,
     pub is_heartbeat: bool,
+    /// It came before, and says nothing of whether the device is there.
+    pub is_replayed: bool,
     pub report: &'a Report,
     /// The readings stored of a data message.
     pub samples: Vec<ReportedSample>,
@@ -220,11 +222,12 @@ impl Registry {
     /// Follows a message of a device: seen, online, and what it says of itself.
     pub fn observe(&self, device: &Arc<Device>, observation: Observation<'_>) {
         let (connection, at) = (observation.connection, observation.received_at);
+        let is_sign = !observation.is_replayed;
         let must_save = device.observe(observation);
         if must_save {
             self.unsaved.lock().push(device.clone());
         }
-        if device.needs_binding(connection) {
+        if is_sign && device.needs_binding(connection) {
             self.presence.lock().seen(device, connection, at);
         }
     }

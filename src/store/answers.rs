@@ -8,15 +8,25 @@ use sea_orm::{
 use super::{Store, StoreError};
 use crate::telemetry::Timestamp;
 
-/// Answers that are kept; past it the oldest go.
+/// Answers that a trim leaves, and bytes of their bodies: in all, and of one caller, who so can't push
+/// out those of others. The oldest go.
 const ANSWERS_MAX: u64 = 10_000;
-const TRIM: &str = "DELETE FROM http_answer WHERE created_at <= (SELECT created_at FROM \
-    http_answer ORDER BY created_at DESC LIMIT 1 OFFSET ?)";
+const BYTES_MAX: u64 = 64 << 20;
+const ANSWERS_OF_ONE_MAX: u64 = 1_000;
+const BYTES_OF_ONE_MAX: u64 = 8 << 20;
+/// Bytes at the front of a key that stand for who asked.
+pub const CALLER_BYTES: usize = 8;
+const TRIM: &str = "DELETE FROM http_answer WHERE key IN (SELECT key FROM (SELECT key, \
+    row_number() OVER newest AS count, sum(length(body)) OVER newest AS bytes, \
+    row_number() OVER own AS own_count, sum(length(body)) OVER own AS own_bytes FROM http_answer \
+    WINDOW newest AS (ORDER BY created_at DESC, key ROWS UNBOUNDED PRECEDING), \
+    own AS (PARTITION BY substr(key, 1, ?) ORDER BY created_at DESC, key ROWS UNBOUNDED PRECEDING)) \
+    WHERE count > ? OR bytes > ? OR own_count > ? OR own_bytes > ?)";
 
 /// An answer as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpAnswer {
-    /// Digest of who asked, of what, and of the key that was sent along.
+    /// Digest of who asked ([`CALLER_BYTES`]), then of who, of what, and of the key that was sent along.
     pub key: [u8; 32],
     /// Digest of the request's body.
     pub request: [u8; 32],
@@ -52,7 +62,7 @@ impl Store {
         }))
     }
 
-    /// Keeps an answer; those older than `since`, and the oldest past the bound, go.
+    /// Keeps an answer; those older than `since` go.
     ///
     /// # Errors
     /// As above.
@@ -81,8 +91,18 @@ impl Store {
             .filter(Column::CreatedAt.lt(since.as_micros()))
             .exec(&write.transaction)
             .await?;
-        let trim =
-            Statement::from_sql_and_values(DatabaseBackend::Sqlite, TRIM, [ANSWERS_MAX.into()]);
+        write.commit().await
+    }
+
+    /// Deletes what is past the bounds. Looks at every answer: not for each one that is kept.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn trim_http_answers(&self) -> Result<(), StoreError> {
+        let bounds = [ANSWERS_MAX, BYTES_MAX, ANSWERS_OF_ONE_MAX, BYTES_OF_ONE_MAX];
+        let values = [CALLER_BYTES as u64].into_iter().chain(bounds).map(Into::into);
+        let trim = Statement::from_sql_and_values(DatabaseBackend::Sqlite, TRIM, values);
+        let write = self.begin().await?;
         write.transaction.execute_raw(trim).await?;
         write.commit().await
     }

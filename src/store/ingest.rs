@@ -27,17 +27,6 @@ impl Store {
             .collect())
     }
 
-    /// # Errors
-    /// As above.
-    pub async fn delete_held(&self, ids: &[i64]) -> Result<(), StoreError> {
-        let write = self.begin().await?;
-        entity::device_hold::Entity::delete_many()
-            .filter(entity::device_hold::Column::Id.is_in(ids.iter().copied()))
-            .exec(&write.transaction)
-            .await?;
-        write.commit().await
-    }
-
     /// Clients of persistent sessions of which stored messages are noted.
     ///
     /// # Errors

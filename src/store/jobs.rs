@@ -1,7 +1,8 @@
 //! Work that goes on after its request: what was asked for, how far it is, what came of it.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
 };
 
 use super::{Store, StoreError};
@@ -85,10 +86,11 @@ impl Store {
             result: empty(),
             ..Default::default()
         };
-        let id = entity::job::Entity::insert(model).exec(&write.transaction).await?.last_insert_id;
+        // As it is written: whoever ordered it must not hear that it failed once it is committed.
+        let made = model.insert(&write.transaction).await?;
         trim(&write.transaction).await?;
         write.commit().await?;
-        self.job(id).await?.ok_or(StoreError::NotFound("the job"))
+        Ok(row(made))
     }
 
     /// # Errors

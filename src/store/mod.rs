@@ -58,7 +58,7 @@ pub use alarm_summary::{
 };
 pub use alarms::{AlarmPage, AlarmPosition, AlarmQuery};
 pub use alarms_since::{AlarmHappening, HappeningsSince};
-pub use answers::HttpAnswer;
+pub use answers::{CALLER_BYTES, HttpAnswer};
 pub use arrivals::{ArrivalQuery, Arrivals};
 pub use error::StoreError;
 pub use history::{HistoryPage, HistoryQuery, Order};

@@ -12,7 +12,9 @@ pub(super) const SIZE: &str =
     "SELECT count(*) AS entries, coalesce(sum(length(payload)), 0) AS bytes FROM quarantine";
 
 impl Store {
-    /// Newest first; `before` is the last id of the page before.
+    /// Newest first, and whether there are more; `before` is the last id of the page before. A page
+    /// ends at `limit` entries, and before the one that makes its payloads more than `bytes_max`,
+    /// unless that is the first.
     ///
     /// # Errors
     /// When the database does not answer; here and below.
@@ -20,10 +22,22 @@ impl Store {
         &self,
         device: Option<&str>,
         before: Option<i64>,
-        limit: u64,
-    ) -> Result<Vec<QuarantineRow>, StoreError> {
-        let rows = page(device, before, limit).all(&self.readers).await?;
-        Ok(rows.into_iter().map(row).collect())
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<(Vec<QuarantineRow>, bool), StoreError> {
+        let all = sizes(device, before, limit as u64 + 1);
+        let all: Vec<(i64, i64)> = all.into_tuple().all(&self.readers).await?;
+        let mut bytes = 0;
+        let fitting = all.iter().take(limit).take_while(|(_, size)| {
+            let is_first = bytes == 0;
+            bytes += usize::try_from(*size).unwrap_or(0).max(1);
+            is_first || bytes <= bytes_max
+        });
+        let count = fitting.count();
+        // Entries are not changed in size, and later ones are not of this page.
+        let newest = all.first().map_or(i64::MAX, |(id, _)| id.saturating_add(1));
+        let rows = page(device, Some(newest), count as u64).all(&self.readers).await?;
+        Ok((rows.into_iter().map(row).collect(), count < all.len()))
     }
 
     /// # Errors
@@ -94,6 +108,16 @@ pub(super) fn page(
         select = select.filter(Column::Id.lt(before));
     }
     select.order_by_desc(Column::Id).limit(limit)
+}
+
+/// The same, with only id and size of each.
+pub(super) fn sizes(
+    device: Option<&str>,
+    before: Option<i64>,
+    limit: u64,
+) -> Select<entity::quarantine::Entity> {
+    let select = page(device, before, limit).select_only();
+    select.column(entity::quarantine::Column::Id).expr(Expr::cust("length(payload)"))
 }
 
 fn row(row: entity::quarantine::Model) -> QuarantineRow {

@@ -10,6 +10,7 @@ use crate::telemetry::{Approval, DeviceKey, DeviceKind, Quality, SensorId, Senso
 mod alarm_rules;
 mod alarms;
 mod alarms_since;
+mod answers;
 mod arrivals;
 mod migrations;
 mod outbox;

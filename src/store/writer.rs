@@ -381,6 +381,24 @@ impl Transaction<'_> {
         Ok(true)
     }
 
+    /// Whether a message is still in the hold.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn is_held(&self, id: i64) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM device_hold WHERE id = ?1";
+        Ok(self.inner.prepare_cached(sql)?.exists([id])?)
+    }
+
+    /// Takes a message out of the hold.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn release(&mut self, id: i64) -> Result<(), StoreError> {
+        self.inner.prepare_cached("DELETE FROM device_hold WHERE id = ?1")?.execute([id])?;
+        Ok(())
+    }
+
     /// Whether this very message of a persistent session is stored already.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ const WORD_ONLY_IN: &[(&str, &[&str])] = &[
     ("poem", &["api", "app"]),
     ("poem_openapi", &["api", "app"]),
     ("rumqttd", &["mqtt/codec"]),
-    ("tokio_rustls", &["tls", "mqtt/transport"]),
+    ("tokio_rustls", &["tls", "mqtt/transport", "api/server"]),
     ("tokio_tungstenite", &["mqtt/websocket", "api/stream/socket"]),
     ("x509_cert", &["tls"]),
     ("argon2", &["access", "config/access"]),

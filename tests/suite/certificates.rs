@@ -98,22 +98,47 @@ impl Authority {
         shown: Option<Shown>,
         versions: &[&'static SupportedProtocolVersion],
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        handshake(address, self.config(shown, versions)).await
+    }
+
+    /// A TLS connection of a client that speaks these protocols (ALPN).
+    pub(crate) async fn connect_for(
+        &self,
+        address: SocketAddr,
+        protocols: &[&str],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut config = self.config(None, &[&TLS12, &TLS13]);
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        handshake(address, config).await
+    }
+
+    fn config(
+        &self,
+        shown: Option<Shown>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
-        let config = match shown {
+        match shown {
             None => builder.with_no_client_auth(),
             Some(Shown { certificate, key }) => {
                 builder.with_client_auth_cert(vec![certificate], key).unwrap()
             }
-        };
-        let stream = TcpStream::connect(address).await?;
-        let name = ServerName::try_from(address.ip().to_string()).unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        }
     }
+}
+
+async fn handshake(
+    address: SocketAddr,
+    config: ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(address.ip().to_string()).unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 /// What the server showed.

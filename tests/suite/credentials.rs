@@ -88,6 +88,30 @@ async fn a_device_logs_in_with_its_secret_and_keeps_to_itself() {
 }
 
 #[tokio::test]
+async fn topics_are_given_away_by_those_only_who_may_grant_them() {
+    let (brooklet, key) = world(&[]).await;
+    let scopes = ["devices:write", "keys:write", "telemetry:write"];
+    let (_, operator) = make_key(&brooklet, &key, json!({"name": "o", "scopes": scopes})).await;
+    let permissions = "/api/devices/esp/permissions";
+    let body = Some(json!({"allow": ["both:shop/#"]}));
+    assert_eq!(ask(&brooklet, &key, Method::PUT, permissions, body).await.status, 200);
+    let bound = |device| json!({"name": device, "scopes": ["telemetry:write"], "device": device});
+    for (path, body) in [
+        ("/api/devices/esp/credentials", json!({})),
+        ("/api/devices/esp/credentials", json!({"kind": "certificate", "subject": "SN 7"})),
+        ("/api/keys", bound("esp")),
+    ] {
+        let refused = ask(&brooklet, &operator, Method::POST, path, Some(body)).await;
+        assert_eq!(refused.status, 403, "{path}: {}", refused.text);
+    }
+    // Where there are no such topics it is theirs to do, as before.
+    issue(&brooklet, &operator, "other", json!({})).await;
+    make_key(&brooklet, &operator, bound("other")).await;
+    make_key(&brooklet, &operator, bound("unseen")).await;
+    issue(&brooklet, &key, "esp", json!({})).await;
+}
+
+#[tokio::test]
 async fn a_secret_is_rotated_and_revoked() {
     let (brooklet, key) = world(&[]).await;
     let (first, old) = issue(&brooklet, &key, "esp", json!({})).await;
@@ -150,6 +174,12 @@ async fn a_blocked_or_deleted_device_is_cut() {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // So do the keys that are bound to it, over both surfaces.
+    assert_eq!(log_in(&brooklet, "any", &bound).await, WRONG);
+    let upload = ask(&brooklet, &bound, Method::POST, "/api/telemetry", Some(json!({"t": 1})));
+    assert_eq!(upload.await.status, 401);
+    let keys = ask(&brooklet, &key, Method::GET, "/api/keys", None).await;
+    assert!(!keys.text.contains("bound"), "{}", keys.text);
 }
 
 #[tokio::test]

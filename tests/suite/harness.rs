@@ -23,6 +23,8 @@ pub(crate) struct Brooklet {
     /// The first of `mqtt.listen`.
     pub(crate) mqtt: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// The last of `http.listeners`.
+    https: Option<SocketAddr>,
     /// Every MQTT listener, by transport, in the order of the configuration.
     listeners: Vec<(String, SocketAddr)>,
     /// Lines of the log so far.
@@ -67,7 +69,7 @@ impl Brooklet {
                 lines.lock().unwrap().push(value);
             }
         });
-        let (mut listeners, mut http) = (Vec::new(), None);
+        let (mut listeners, mut http, mut https) = (Vec::new(), None, None);
         loop {
             let line = tokio::time::timeout(PATIENCE, ready.recv()).await;
             let Ok(Some(line)) = line else { panic!("did not start: {:?}", log.lock().unwrap()) };
@@ -75,6 +77,7 @@ impl Brooklet {
             let address = address.parse().unwrap();
             match line["transport"].as_str() {
                 Some(transport) => listeners.push((transport.to_owned(), address)),
+                None if line["protocol"] == "https" => https = Some(address),
                 None => http = Some(address),
             }
         }
@@ -82,6 +85,7 @@ impl Brooklet {
             child: Some(child),
             mqtt: listeners[0].1,
             http: http.unwrap(),
+            https,
             listeners,
             log,
             folder,
@@ -99,6 +103,14 @@ impl Brooklet {
     pub(crate) fn listener(&self, transport: &str) -> SocketAddr {
         let mut further = self.listeners.iter().skip(1);
         further.find(|(name, _)| name == transport).unwrap().1
+    }
+
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.https.unwrap()
+    }
+
+    pub(crate) fn log(&self) -> Vec<Value> {
+        self.log.lock().unwrap().clone()
     }
 
     /// Waits for a line of the log.

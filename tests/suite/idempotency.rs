@@ -44,7 +44,8 @@ async fn what_was_refused_stays_refused_under_its_key() {
     let made = brooklet.request(Method::POST, "/api/devices", Some(json!({"device": "d"}))).await;
     assert_eq!(made.status, 201);
     let again = brooklet.request_with(Method::POST, path, body.clone(), &[KEY]).await;
-    assert_eq!((again.status.as_u16(), &again.text), (422, &first.text));
+    assert_eq!((again.status, &again.body["errors"]), (first.status, &first.body["errors"]));
+    assert_eq!(again.headers["idempotency-replayed"], "true");
     let fresh = [("Idempotency-Key", "4f5a-2")];
     assert_eq!(brooklet.request_with(Method::POST, path, body, &fresh).await.status, 201);
 }
@@ -138,4 +139,44 @@ async fn a_request_is_carried_out_though_its_sender_goes_away() {
     }
     let devices = brooklet.get("/api/devices").await;
     assert_eq!(devices["items"].as_array().unwrap().len(), 20);
+}
+
+fn kept(brooklet: &Brooklet) -> i64 {
+    let database = rusqlite::Connection::open(brooklet.database()).unwrap();
+    database.query_row("SELECT count(*) FROM http_answer", [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_what_is_no_operation_or_of_those_who_are_not_known() {
+    let keys = r#"[{ name = "a", key = "a-key-that-nobody-guesses" }]"#;
+    let variables = [("HTTP__API_KEYS", keys), ("HTTP__ALLOW_ANONYMOUS", "false")];
+    let brooklet = Brooklet::with(&variables).await;
+    let known = ("X-API-Key", "a-key-that-nobody-guesses");
+    for path in ["/x", "/health", "/api/health", "/metrics", "/api/nothing"] {
+        for headers in [&[KEY][..], &[KEY, known]] {
+            let answer = brooklet.request_with(Method::POST, path, None, headers).await;
+            assert!([401, 404, 405].contains(&answer.status.as_u16()), "{path}: {}", answer.text);
+        }
+    }
+    assert_eq!(kept(&brooklet), 0);
+    let body = Some(json!({"device": "d"}));
+    let path = "/api/devices";
+    let made = brooklet.request_with(Method::POST, path, body, &[KEY, known]).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    assert_eq!(kept(&brooklet), 1);
+}
+
+#[tokio::test]
+async fn an_answer_too_long_to_be_kept_is_given() {
+    let brooklet = Brooklet::start().await;
+    let readings: Vec<_> = (0..9_900_i64)
+        .map(|n| json!({"ts": 1_766_125_800_000 + n, "values": {"temperature": n}}))
+        .collect();
+    let body = json!(readings);
+    let path = "/api/devices/data/upload";
+    let headers = [KEY, ("X-Device-ID", "d")];
+    let stored = brooklet.request_with(Method::POST, path, Some(body), &headers).await;
+    assert_eq!((stored.status.as_u16(), stored.body["accepted"].as_u64()), (200, Some(9_900)));
+    assert!(stored.text.len() > 1 << 20, "{}", stored.text.len());
+    assert_eq!(kept(&brooklet), 0);
 }

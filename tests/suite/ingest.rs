@@ -216,3 +216,30 @@ async fn quarantine_is_capped_retried_and_emptied() {
     assert_eq!(brooklet.latest("d").await[0].1, Some(2.0));
     assert_eq!(brooklet.latest("d").await[0].2, "uncertain");
 }
+
+#[tokio::test]
+async fn a_page_of_the_quarantine_is_bounded_in_bytes() {
+    let brooklet = Brooklet::start().await;
+    let mut device = brooklet.connect("d").await;
+    for n in 0..8 {
+        let length = if n == 7 { 60_000 } else { 900_000 };
+        let payload = n.to_string().repeat(length);
+        assert!(device.publish("devices/d/data", format!("x{payload}")).await.reason >= 0x80);
+    }
+    let (mut path, mut seen) = ("/api/quarantine?limit=1000".to_owned(), Vec::new());
+    let mut pages = 0;
+    loop {
+        let page = brooklet.get(&path).await;
+        let items = page["items"].as_array().unwrap();
+        let bytes: usize =
+            items.iter().map(|item| item["payload_base64"].as_str().unwrap().len() / 4 * 3).sum();
+        assert!(bytes <= (4 << 20) + items.len() * 3, "{bytes}");
+        seen.extend(items.iter().map(|item| item.get("payload_text").is_some()));
+        pages += 1;
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/api/quarantine?limit=1000&cursor={cursor}");
+    }
+    // The last of them came first, and is the only one that is short enough for a text.
+    assert_eq!(seen, [true, false, false, false, false, false, false, false]);
+    assert_eq!(pages, 2);
+}

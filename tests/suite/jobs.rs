@@ -219,6 +219,31 @@ async fn a_file_that_is_too_long_is_refused() {
 }
 
 #[tokio::test]
+async fn a_line_without_end_neither_fills_the_memory_nor_holds_the_lane() {
+    let packed = |head: &str, filler: u8, count: usize| {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(head.as_bytes()).unwrap();
+        packer.write_all(&vec![filler; count]).unwrap();
+        packer.finish().unwrap()
+    };
+    let brooklet = Brooklet::with(&[("HTTP__MAX_IMPORT", "6MiB")]).await;
+    let headers = [CSV, ("Content-Encoding", "gzip")];
+    let order = async |body| brooklet.send(Method::POST, "/api/data/import", body, &headers).await;
+    // Refused where the bound is passed, and not at its end, which is cut off.
+    let mut endless = packed(&lines(1), b'x', 8 << 20);
+    endless.truncate(endless.len() - 16);
+    let job = brooklet.ended(&order(endless).await).await;
+    assert!(job["error"].as_str().unwrap().contains("6291456 bytes"), "{job}");
+    // Read over several steps, each of which can be the last.
+    let job = brooklet.ended(&order(packed(&lines(3), b'x', 5 << 20)).await).await;
+    assert_eq!((&job["state"], &job["result"]["refused"]), (&json!("done"), &json!(1)), "{job}");
+    let job = brooklet.ended(&order(packed(&lines(3), b'\n', 5 << 20)).await).await;
+    assert_eq!((&job["state"], &job["result"]["stored"]), (&json!("done"), &json!(0)), "{job}");
+    let refused = order(packed("", b'x', 5 << 20)).await;
+    assert_eq!(refused.status, 422, "a head without end: {}", refused.text);
+}
+
+#[tokio::test]
 async fn a_dry_run_tells_and_stores_nothing() {
     let brooklet = with_readings(1).await;
     let file =

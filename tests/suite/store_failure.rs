@@ -213,3 +213,23 @@ async fn who_drops_while_the_queue_is_full_is_missed_all_the_same() {
     let page = brooklet.eventually("/api/alarms?active=true", alarms).await;
     assert_eq!(page["items"][0]["device"], "boiler");
 }
+
+#[tokio::test]
+async fn dry_runs_wait_for_each_other_not_others_for_them() {
+    let mut brooklet = Brooklet::with(&[("DATABASE__BUSY_TIMEOUT", "20s")]).await;
+    brooklet.may_log_errors();
+    let lock = rusqlite::Connection::open(brooklet.database()).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let message = json!({"device_id": "d", "t": 1});
+    let flood = (0..40)
+        .map(|_| brooklet.request(Method::POST, "/api/ingest/dry-run", Some(message.clone())));
+    let looked = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let queued = brooklet.get("/api/statistics").await["queued"].as_u64().unwrap();
+        drop(lock);
+        queued
+    };
+    let (told, queued) = tokio::join!(futures_util::future::join_all(flood), looked);
+    assert!(queued <= 4, "{queued}");
+    assert!(told.iter().all(|answer| answer.body["status"] == "stored"));
+}

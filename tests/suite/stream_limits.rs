@@ -1,7 +1,7 @@
 //! Who may open a stream, how many, and what becomes of clients that are slow, dead, or talk too much.
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode
 
 use crate::{
     harness::{Brooklet, PATIENCE},
+    people::{ask, closed, make_key},
     stream_clients::{Events, Socket, say},
 };
 
@@ -50,6 +51,40 @@ async fn a_ticket_lets_one_request_in() {
     assert_eq!(brooklet.request(Method::GET, &elsewhere, None).await.status, 401);
     let made = brooklet.request(Method::POST, "/api/stream/ticket", None).await;
     assert_eq!(made.status, 401);
+}
+
+#[tokio::test]
+async fn a_ticket_is_no_change_and_no_more_than_its_maker_by_then() {
+    let (brooklet, admin) = closed(&[]).await;
+    let path = "/api/stream/ticket";
+    let bearer = format!("Bearer {admin}");
+    let headers = [("Authorization", bearer.as_str()), ("Idempotency-Key", "a")];
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        let ticket = brooklet.request_with(Method::POST, path, None, &headers).await;
+        assert_eq!(ticket.status, 201, "{}", ticket.text);
+        made.push(ticket.body["ticket"].clone());
+    }
+    assert_ne!(made[0], made[1]);
+    let audit = ask(&brooklet, &admin, Method::GET, "/api/audit?action=stream_ticket", None).await;
+    assert_eq!(audit.body["items"], json!([]), "{}", audit.text);
+    let uploads = json!({"name": "device", "scopes": ["telemetry:write"]});
+    let (_, uploads) = make_key(&brooklet, &admin, uploads).await;
+    assert_eq!(ask(&brooklet, &uploads, Method::POST, path, None).await.status, 403);
+    let panel = json!({"name": "panel", "scopes": ["data:read"]});
+    let (id, panel) = make_key(&brooklet, &admin, panel).await;
+    let mut last = String::new();
+    for _ in 0..100 {
+        let ticket = ask(&brooklet, &panel, Method::POST, path, None).await;
+        assert_eq!(ticket.status, 201, "{}", ticket.text);
+        ticket.body["ticket"].as_str().unwrap().clone_into(&mut last);
+    }
+    assert_eq!(ask(&brooklet, &panel, Method::POST, path, None).await.status, 503);
+    assert_eq!(ask(&brooklet, &admin, Method::POST, path, None).await.status, 201);
+    let deleted = ask(&brooklet, &admin, Method::DELETE, &format!("/api/keys/{id}"), None).await;
+    assert_eq!(deleted.status, 204);
+    let opened = Events::open(brooklet.http, &format!("?ticket={last}"), &[]).await;
+    assert_eq!(opened.status, 401);
 }
 
 #[tokio::test]
@@ -142,16 +177,16 @@ async fn who_talks_too_much_or_wrongly_is_told_and_cut() {
         let mut socket = Socket::open(brooklet.http, "/ws").await;
         use futures_util::SinkExt;
         socket.0.send(message).await.unwrap();
-        assert_eq!(closed(&mut socket).await, code);
+        assert_eq!(closing(&mut socket).await, code);
     }
     let mut socket = Socket::open(brooklet.http, "/ws").await;
     for _ in 0..21 {
         socket.say(r#"{"unsubscribe": {}}"#).await;
     }
-    assert_eq!(closed(&mut socket).await, CloseCode::Policy);
+    assert_eq!(closing(&mut socket).await, CloseCode::Policy);
 }
 
-async fn closed(socket: &mut Socket) -> CloseCode {
+async fn closing(socket: &mut Socket) -> CloseCode {
     loop {
         match socket.message().await {
             Some(Message::Close(Some(frame))) => return frame.code,

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    access::{AccessSettings, NewKey, Openness, Scopes, first_start, hash_password},
+    access::{AccessError, AccessSettings, NewKey, Openness, Scopes, first_start, hash_password},
     mqtt::Version,
     registry::{Device, PresenceSettings, RegistrySettings, UnknownDevices},
     routes::{MessageKind, PayloadForm, RouteTemplate},
@@ -211,12 +211,31 @@ async fn a_device_proves_itself_and_keeps_to_its_own_topics() {
         assert!(!gatekeeper.may_publish(&client, other), "{other}");
     }
     let more = config::Permission::try_from("publish:x".to_owned()).unwrap();
-    devices.set_permissions(esp.id, vec![more]).await.unwrap();
+    devices.set_permissions(&esp, vec![more]).await.unwrap();
     assert!(gatekeeper.may_publish(&client, "x"));
     block(&esp);
     assert_eq!(log_in("esp", &secret).await, Err(ReasonCode::NOT_AUTHORIZED));
     assert_eq!(shows("SN 7"), Err(ReasonCode::NOT_AUTHORIZED));
     assert!(!gatekeeper.may_publish(&client, "x") && !gatekeeper.still_admits(&identity));
+}
+
+#[tokio::test]
+async fn nothing_is_given_to_a_device_that_is_being_deleted() {
+    let gatekeeper = gatekeeper("certificate_user = \"cn\"", &Clock::manual(1)).await;
+    let (esp, by) = (register(&gatekeeper, "esp", None).await, first_start::console());
+    let devices = &gatekeeper.access.devices;
+    assert!(esp.begin_leaving());
+    let secret = devices.issue_secret(&esp, None, None, &by).await;
+    assert!(matches!(secret, Err(AccessError::Leaving)));
+    let certificate = devices.add_certificate(&esp, "SN 7".to_owned(), None, &by).await;
+    assert!(matches!(certificate, Err(AccessError::Leaving)));
+    let more = config::Permission::try_from("publish:x".to_owned()).unwrap();
+    let permissions = devices.set_permissions(&esp, vec![more]).await;
+    assert!(matches!(permissions, Err(AccessError::Leaving)));
+    esp.stay();
+    devices.add_certificate(&esp, "SN 7".to_owned(), None, &by).await.unwrap();
+    devices.forget(esp.id).await;
+    assert!(devices.credentials(esp.id).is_empty());
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ impl<'a, 'txn> Evaluation<'a, 'txn> {
 
     pub(super) fn message(&mut self, message: &Message<'_>) -> Result<(), StoreError> {
         let of_device = self.of_device(message.device);
-        if !of_device.signs.is_empty() {
+        if message.is_sign && !of_device.signs.is_empty() {
             for id in of_device.signs.clone() {
                 self.feed(id, Input::Sign { at: message.arrival })?;
             }

@@ -61,6 +61,8 @@ pub struct Message<'a> {
     pub device: &'a Arc<Device>,
     /// See [`Device::arrival`]; at most that of its readings.
     pub arrival: Timestamp,
+    /// It shows that the device lives.
+    pub is_sign: bool,
     /// The status that it reports.
     pub status: Option<&'a str>,
     /// What it stored, duplicates left out.

@@ -1,6 +1,6 @@
 //! What may be asked of the engine, and how whoever asked is told.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -70,9 +70,8 @@ pub enum Order {
 /// One alarm of [`Order::OperateAll`], and why not.
 pub type Operated = (i64, Result<(), CommandError>);
 
-/// Goes with an order, and is dropped with it when it is carried out: whoever waits for the other end
-/// hears that it is closed.
-pub type Done = oneshot::Sender<Infallible>;
+/// Told when an order is carried out; dropped: it was not, or it was of no use.
+pub type Done = oneshot::Sender<()>;
 
 /// What an operator does to an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +141,12 @@ impl Order {
                 let _ = reply.send(Ok(each));
             }
             (Self::OperateAll { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
+            (
+                Self::PutRule { done: Some(done), .. }
+                | Self::RemoveRule { done: Some(done), .. }
+                | Self::Forget { done: Some(done), .. },
+                Ok(_),
+            ) => drop(done.send(())),
             _ => {}
         }
     }

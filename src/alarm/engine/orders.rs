@@ -23,6 +23,15 @@ use crate::{
     telemetry::{SensorId, Timestamp},
 };
 
+/// What becomes of the end of an alarm that was told and is kept quiet when its entry goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quiet {
+    /// It waits, as the alarm does.
+    Stays,
+    /// Nothing will be heard of its originator any more.
+    IsTold,
+}
+
 /// What became of an order.
 pub struct Executed {
     pub judged: Judged,
@@ -185,7 +194,8 @@ impl Evaluation<'_, '_> {
         let command = action.command().ok_or(CommandError::NotActive)?;
         let change = Change::Command { command, at: self.now, actor, note };
         let outcome = alarm.apply(&policy, &facts, change)?;
-        self.write(&mut alarm, outcome, &[], None)?;
+        let targets = self.targets_of(&alarm);
+        self.write(&mut alarm, outcome, &targets, None)?;
         let record = alarm.record.as_ref().ok_or(CommandError::NoAlarm)?;
         let row = to_row(record);
         let stays = (!record.closed).then_some(alarm);
@@ -213,7 +223,7 @@ impl Evaluation<'_, '_> {
         }
         for id in engine.index.of_rule(rule.id) {
             if !self.judged.removed.contains(&id) {
-                self.retire(id)?;
+                self.retire(id, Quiet::Stays)?;
             }
         }
         let before = engine.index.rules.get(&rule.id).cloned();
@@ -231,7 +241,7 @@ impl Evaluation<'_, '_> {
 
     fn remove_rule(&mut self, id: i64) -> Result<(), StoreError> {
         for entry in self.engine.index.of_rule(id) {
-            self.retire(entry)?;
+            self.retire(entry, Quiet::Stays)?;
         }
         self.judged.rule = Some(RuleChange::Take(id));
         Ok(())
@@ -258,7 +268,7 @@ impl Evaluation<'_, '_> {
         // What one of them suppresses is not raised because it goes.
         self.judged.removed.extend(&leaving);
         for id in leaving {
-            self.retire(id)?;
+            self.retire(id, Quiet::IsTold)?;
         }
         self.judged.known.push(device.clone());
         for id in begun {
@@ -287,7 +297,8 @@ impl Evaluation<'_, '_> {
         for (id, alarm) in &engine.orphans {
             let record = alarm.record.as_ref().filter(|record| record.device == device.key);
             if record.is_some_and(|record| is_its(record.sensor.as_ref().map(|(id, _)| *id))) {
-                self.tell_end(&mut alarm.clone(), &[], None)?;
+                let targets = self.targets_of(alarm);
+                self.tell_end(&mut alarm.clone(), &targets, None)?;
                 self.judged.orphans.insert(*id, None);
             }
         }
@@ -295,6 +306,13 @@ impl Evaluation<'_, '_> {
             self.judged.forgotten.push(device.clone());
         }
         Ok(())
+    }
+
+    /// Who is told of an alarm that has no entry: those of its rule, where that is still there.
+    fn targets_of(&self, alarm: &Alarm) -> Vec<String> {
+        let rule = alarm.record.as_ref().map(|record| record.rule_id);
+        let rule = rule.and_then(|id| self.engine.index.rules.get(&id));
+        rule.map_or_else(Vec::new, |rule| rule.body.targets.clone())
     }
 
     /// Tells the end of an alarm that is not active and will not be followed, though it is kept quiet.
@@ -384,10 +402,13 @@ impl Evaluation<'_, '_> {
     }
 
     /// Takes an entry out: its alarm is cleared, and stays to be acknowledged where it was not.
-    fn retire(&mut self, id: EntryId) -> Result<(), StoreError> {
+    fn retire(&mut self, id: EntryId, quiet: Quiet) -> Result<(), StoreError> {
         let (at, command) = (self.now, Command::DisableRule { worst: self.worst(id) });
         let _ = self.change(id, Change::Command { command, at, actor: None, note: None })?;
-        let alarm = self.alarm(id).cloned().unwrap_or_default();
+        let mut alarm = self.alarm(id).cloned().unwrap_or_default();
+        if let (Quiet::IsTold, Some((rule, originator))) = (quiet, self.subject(id)) {
+            self.tell_end(&mut alarm, &rule.body.targets, Some((&rule, &originator)))?;
+        }
         if let Some(record) = alarm.record.as_ref().filter(|record| !record.closed) {
             self.judged.orphans.insert(record.id, Some(alarm));
         }

@@ -15,7 +15,7 @@ mod tickets;
 
 use std::{sync::Arc, time::Duration};
 
-use poem::Request;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::{Header, Query},
@@ -28,7 +28,7 @@ use self::{
     clients::{Clients, Transport},
     events::EventStream,
     feed::Feed,
-    permit::Permit,
+    permit::{Permit, may_listen},
     request::{Asked, cursor},
     tickets::Tickets,
 };
@@ -47,6 +47,8 @@ use crate::{
     live::Hub,
 };
 
+/// Where tickets are made.
+pub(super) const TICKET: &str = "/api/stream/ticket";
 /// Clients that are read for in the store at a time; others wait.
 const RESUMES_MAX: usize = 2;
 
@@ -162,7 +164,8 @@ impl Stream {
     /// A ticket for a stream
     ///
     /// For browsers, whose `EventSource` and `WebSocket` send no headers of ours. It is good for one
-    /// request within 30 seconds, and allows what its maker's key allows.
+    /// request within 30 seconds, and allows what its maker's key allows by then. One caller has 100 at a
+    /// time.
     #[oai(
         path = "/api/stream/ticket",
         method = "post",
@@ -170,6 +173,10 @@ impl Stream {
         operation_id = "stream_ticket"
     )]
     async fn ticket(&self, caller: Caller<Known>, api: State<'_>) -> Created<Ticket> {
+        if !may_listen(&caller.principal) {
+            let detail = "nothing of a stream is allowed to you";
+            return Err(Fault::new(StatusCode::FORBIDDEN, detail)).into();
+        }
         let issued = api.streams.tickets.issue(caller.principal);
         issued.map(|ticket| Ticket { ticket, expires_in: tickets::LIFETIME.as_secs() }).into()
     }

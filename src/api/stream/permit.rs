@@ -25,6 +25,11 @@ fn scope(kind: Kind) -> Scope {
     }
 }
 
+/// Whether there is anything that `principal` may listen to.
+pub(super) fn may_listen(principal: &Principal) -> bool {
+    Kind::ALL.into_iter().any(|kind| principal.may(scope(kind)))
+}
+
 impl Permit {
     pub(super) fn of(request: &Request) -> Result<Self, Fault> {
         let principal = request.extensions().get::<Principal>().cloned();

@@ -2,7 +2,10 @@
 //!
 //! A URL is seen by proxies, logs and histories; a ticket found there is used up or out of date.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::Mutex;
@@ -12,8 +15,9 @@ use sha2::{Digest, Sha256};
 use crate::{access::Principal, api::problem::Fault, clock::Clock};
 
 pub(super) const LIFETIME: Duration = Duration::from_secs(30);
-/// Tickets that are out; further ones are refused.
+/// Tickets that are out, in all and of one maker; further ones are refused.
 const OUT_MAX: usize = 10_000;
+const OUT_OF_ONE_MAX: usize = 100;
 const BYTES: usize = 24;
 
 /// Whether a path is a stream's, so that a ticket counts there.
@@ -26,10 +30,53 @@ pub(in crate::api) fn ticket_in(uri: &Uri) -> Option<&str> {
     uri.query()?.split('&').find_map(|pair| pair.strip_prefix("ticket="))
 }
 
+type Sum = [u8; 32];
+
 pub(in crate::api) struct Tickets {
     clock: Clock,
-    /// By digest, with the time when they are out of date. Bound: `OUT_MAX`.
-    out: Mutex<HashMap<[u8; 32], (Duration, Principal)>>,
+    out: Mutex<Out>,
+}
+
+/// Tickets by digest, with the time when they are out of date, and how many each maker has out.
+/// Bound: `OUT_MAX`.
+#[derive(Default)]
+struct Out {
+    tickets: HashMap<Sum, (Duration, Principal)>,
+    by_time: BTreeSet<(Duration, Sum)>,
+    makers: HashMap<String, usize>,
+}
+
+impl Out {
+    fn put(&mut self, ticket: Sum, until: Duration, principal: Principal) {
+        *self.makers.entry(principal.identity()).or_default() += 1;
+        self.by_time.insert((until, ticket));
+        self.tickets.insert(ticket, (until, principal));
+    }
+
+    fn take(&mut self, ticket: &Sum) -> Option<(Duration, Principal)> {
+        let (until, principal) = self.tickets.remove(ticket)?;
+        self.by_time.remove(&(until, *ticket));
+        let maker = principal.identity();
+        if let Some(count) = self.makers.get_mut(&maker) {
+            *count -= 1;
+            if *count == 0 {
+                self.makers.remove(&maker);
+            }
+        }
+        Some((until, principal))
+    }
+
+    fn forget_old(&mut self, now: Duration) {
+        while let Some((_, ticket)) =
+            self.by_time.first().copied().filter(|(until, _)| *until <= now)
+        {
+            self.take(&ticket);
+        }
+    }
+
+    fn count_of(&self, principal: &Principal) -> usize {
+        self.makers.get(&principal.identity()).copied().unwrap_or_default()
+    }
 }
 
 impl Tickets {
@@ -46,25 +93,23 @@ impl Tickets {
         let ticket = URL_SAFE_NO_PAD.encode(secret);
         let now = self.clock.monotonic();
         let mut out = self.out.lock();
-        if out.len() >= OUT_MAX {
-            out.retain(|_, (until, _)| *until > now);
-        }
-        if out.len() >= OUT_MAX {
-            let detail = "too many tickets are out; try again";
+        out.forget_old(now);
+        if out.tickets.len() >= OUT_MAX || out.count_of(&principal) >= OUT_OF_ONE_MAX {
+            let detail = "too many tickets are out; use them, or try again";
             return Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, detail));
         }
-        out.insert(digest(&ticket), (now + LIFETIME, principal));
+        out.put(digest(&ticket), now + LIFETIME, principal);
         Ok(ticket)
     }
 
-    /// What the maker of a ticket may do; the ticket is used up.
+    /// Who made a ticket, as known then; the ticket is used up.
     pub(in crate::api) fn redeem(&self, ticket: &str) -> Option<Principal> {
-        let (until, principal) = self.out.lock().remove(&digest(ticket))?;
+        let (until, principal) = self.out.lock().take(&digest(ticket))?;
         (self.clock.monotonic() < until).then_some(principal)
     }
 }
 
-fn digest(ticket: &str) -> [u8; 32] {
+fn digest(ticket: &str) -> Sum {
     Sha256::digest(ticket.as_bytes()).into()
 }
 
@@ -74,7 +119,11 @@ mod tests {
     use crate::access::{Actor, Scopes};
 
     fn principal() -> Principal {
-        let actor = Actor::Key { id: Some(1), name: "panel".to_owned() };
+        of_key(1)
+    }
+
+    fn of_key(id: i64) -> Principal {
+        let actor = Actor::Key { id: Some(id), name: "panel".to_owned() };
         Principal { actor, scopes: Scopes::default(), device: None }
     }
 
@@ -95,13 +144,23 @@ mod tests {
     fn tickets_that_are_out_are_bounded() {
         let clock = Clock::manual(0);
         let tickets = Tickets::new(clock.clone());
-        for _ in 0..OUT_MAX {
-            tickets.issue(principal()).unwrap();
+        let makers = OUT_MAX.div_ceil(OUT_OF_ONE_MAX) as i64;
+        for maker in 1..=makers {
+            let made: Vec<_> =
+                (0..OUT_OF_ONE_MAX).map(|_| tickets.issue(of_key(maker)).unwrap()).collect();
+            assert!(tickets.issue(of_key(maker)).is_err());
+            if maker == 1 {
+                assert!(tickets.redeem(&made[0]).is_some());
+                tickets.issue(of_key(maker)).unwrap();
+            }
         }
-        assert!(tickets.issue(principal()).is_err());
+        assert!(tickets.issue(of_key(makers + 1)).is_err());
         clock.advance(LIFETIME);
-        assert!(tickets.issue(principal()).is_ok());
-        assert_eq!(tickets.out.lock().len(), 1);
+        let last = tickets.issue(of_key(makers + 1)).unwrap();
+        assert_eq!(tickets.out.lock().tickets.len(), 1);
+        assert!(tickets.redeem(&last).is_some());
+        let out = tickets.out.lock();
+        assert!(out.tickets.is_empty() && out.by_time.is_empty() && out.makers.is_empty());
     }
 
     #[test]

@@ -42,8 +42,9 @@ async fn every_query_is_served_by_a_key_or_an_index() {
     }
     for device in [None, Some("d")] {
         for before in [None, Some(7)] {
-            let page = quarantine::page(device, before, 10);
-            statements.push(page.build(DatabaseBackend::Sqlite));
+            for page in [quarantine::page, quarantine::sizes] {
+                statements.push(page(device, before, 10).build(DatabaseBackend::Sqlite));
+            }
         }
     }
     let held = ingest::held(crate::telemetry::DeviceId(1), 10);

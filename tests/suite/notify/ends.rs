@@ -22,12 +22,16 @@ fn seconds() -> u64 {
 }
 
 async fn watched(receiver: &Receiver) -> Brooklet {
+    watched_by(HOT, receiver).await
+}
+
+async fn watched_by(rules: &str, receiver: &Receiver) -> Brooklet {
     let targets = format!(
         r#"[{{ name = "topics", group_wait = "0s", channel = {{ type = "mqtt" }} }},
             {{ name = "ops", group_wait = "0s", channel = {{ type = "webhook", url = "{}" }} }}]"#,
         receiver.url("/")
     );
-    Brooklet::with(&[(RULES, HOT), ("NOTIFICATIONS__TARGETS", &targets)]).await
+    Brooklet::with(&[(RULES, rules), ("NOTIFICATIONS__TARGETS", &targets)]).await
 }
 
 async fn say(brooklet: &Brooklet, body: Value) {
@@ -111,6 +115,34 @@ async fn a_shelved_alarm_that_was_told_is_taken_back_with_its_device() {
     let ordered = brooklet.request(Method::DELETE, "/api/devices/boiler", None).await;
     assert_eq!(brooklet.ended(&ordered).await["state"], "done");
     assert!(!is_retained(&mut watcher).await);
+}
+
+#[tokio::test]
+async fn the_end_of_a_quiet_alarm_goes_to_those_of_its_rule() {
+    let receiver = Receiver::start(&[]).await;
+    let rules = HOT.replace("scope", r#"targets = ["topics"], scope"#);
+    let brooklet = watched_by(&rules, &receiver).await;
+    let mut watcher = brooklet.connect("watcher").await;
+    watcher.subscribe("alarms/#", 0).await;
+    for fate in ["keep", "delete"] {
+        say(&brooklet, json!({"t": 31})).await;
+        assert!(is_retained(&mut watcher).await);
+        let path = format!("/api/alarms/{}/shelve", alarms(&brooklet).await[0]["id"]);
+        let shelved = brooklet.request(Method::POST, &path, Some(json!({"duration": "1h"}))).await;
+        assert_eq!(shelved.status, 200, "{}", shelved.text);
+        let path = format!("/api/devices/boiler?data={fate}");
+        let ended = brooklet.request(Method::DELETE, &path, None).await;
+        assert!(ended.status.is_success(), "{}", ended.text);
+        assert!(!is_retained(&mut watcher).await, "{fate}");
+        if fate == "keep" {
+            let back = Some(json!({"approval": "active"}));
+            let edited = brooklet.request(Method::PATCH, "/api/devices/boiler", back).await;
+            assert_eq!(edited.status, 200, "{}", edited.text);
+            let path = format!("/api/alarms/{}/unshelve", alarms(&brooklet).await[0]["id"]);
+            brooklet.request(Method::POST, &path, None).await;
+        }
+    }
+    assert!(receiver.requests().is_empty(), "the others were never told");
 }
 
 #[tokio::test]

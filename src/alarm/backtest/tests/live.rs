@@ -96,6 +96,7 @@ impl Broker {
                 let messages = fresh.iter().map(|fresh| Message {
                     device,
                     arrival: fresh[0].1.received_at,
+                    is_sign: true,
                     status: None,
                     fresh,
                 });
