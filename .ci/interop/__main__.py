@@ -6,6 +6,7 @@ Ends with a count of what passed.
 import os
 import sys
 
+import generated_client
 import http_surface
 import notifications
 import restart
@@ -41,7 +42,7 @@ CHECKS = [
     (streams.example, None),
     (http_surface.with_curl, http_surface.closed_with_tls), (http_surface.abuse, http_surface.closed_with_tls),
     (tools.examples, None), (tools.prometheus, None), (tools.openapi_document, None),
-    (tools.schemathesis, tools.with_key),
+    (generated_client.generated_client, tools.with_key), (tools.schemathesis, tools.with_key),
 ]
 
 

@@ -17,6 +17,7 @@ pub(super) fn finished(spec: &str) -> String {
     else {
         return spec.to_owned();
     };
+    unite_descriptions(&mut document);
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
     for (path, operations) in paths.into_iter().flatten() {
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
@@ -32,6 +33,29 @@ pub(super) fn finished(spec: &str) -> String {
     }
     let printed = serde_json::to_string_pretty(&document);
     printed.map_or_else(|_| spec.to_owned(), |text| text + "\n")
+}
+
+/// A reference with a description is written as both, side by side; generators of clients take the
+/// description for another type. It goes where the two are.
+fn unite_descriptions(value: &mut Value) {
+    match value {
+        Value::Array(parts) => parts.iter_mut().for_each(unite_descriptions),
+        Value::Object(object) => {
+            if let Some(parts) = object.get_mut("allOf").and_then(Value::as_array_mut) {
+                let says_only = |part: &Value| {
+                    part.as_object().is_some_and(|part| part.keys().all(|key| key == "description"))
+                };
+                let said = parts.extract_if(.., |part| says_only(part)).last();
+                if let Some(description) =
+                    said.and_then(|mut part| Some(part.get_mut("description")?.take()))
+                {
+                    object.entry("description").or_insert(description);
+                }
+            }
+            object.values_mut().for_each(unite_descriptions);
+        }
+        _ => {}
+    }
 }
 
 /// What sends credentials, and how.

@@ -66,7 +66,7 @@ fn from_text(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     Some(Timestamp::from_micros(time.as_microsecond()))
 }
 
-/// Reads a time that stands in a text; see [`read_time`].
+/// Reads a time that stands in a text; see `read_time`.
 ///
 /// # Errors
 /// As there.

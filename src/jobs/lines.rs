@@ -203,7 +203,7 @@ fn quoted_field(text: &str) -> Result<(Cow<'_, str>, &str), String> {
     }
 }
 
-/// Writes a field so that [`record`] reads it.
+/// Writes a field so that `record` reads it.
 pub fn csv_field(text: &str) -> Cow<'_, str> {
     if text.contains([',', '"', '\n', '\r']) || text.starts_with(' ') || text.ends_with(' ') {
         return Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")));
