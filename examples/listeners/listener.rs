@@ -70,7 +70,7 @@ impl Listener {
             }
             Transport::Events => {
                 let request = format!(
-                    "GET /api/stream{query} HTTP/1.0\r\nHost: listeners\r\nX-API-Key: {}\r\n\r\n",
+                    "GET /api/stream{query} HTTP/1.0\r\nHost: localhost\r\nX-API-Key: {}\r\n\r\n",
                     options.api_key
                 );
                 stream.write_all(request.as_bytes()).await?;
