@@ -1,7 +1,7 @@
 //! What can be allowed: scopes, sets of them, and the roles of people.
 //!
 //! Pure. The list is complete: an operation of the HTTP surface needs some of these, or credentials
-//! alone, or nothing (`api::scopes` says which).
+//! alone, or nothing (`api::caller` says which).
 
 use std::fmt;
 

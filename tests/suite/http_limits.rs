@@ -60,6 +60,7 @@ async fn slow_heads_are_cut_and_hold_up_nobody() {
     let mut idle = Raw::open(brooklet.http).await;
     for _ in 0..2 {
         assert_eq!(idle.get("/health").await.status, 200);
+        // Longer than a head may take.
         tokio::time::sleep(Duration::from_millis(1500)).await;
     }
 }
