@@ -127,6 +127,9 @@ impl<E: Endpoint + 'static> Guard<E> {
             Ok(principal) => principal,
             Err(fault) => return fault.into_response(),
         };
+        if let Err(fault) = self.front.read_query(&request, principal.as_ref()) {
+            return fault.into_response();
+        }
         let is_file = is_file(&request);
         if has_body(&request) && !is_file {
             let of_strangers = self.max_body.min(STRANGERS_BODY_MAX);

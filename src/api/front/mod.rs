@@ -7,6 +7,8 @@ mod headers;
 mod limits;
 mod methods;
 mod pace;
+mod paths;
+mod queries;
 mod request_id;
 mod stranger;
 
@@ -23,6 +25,7 @@ use self::{
     cors::Cors,
     limits::{Limits, Receiving},
     methods::Methods,
+    queries::Queries,
     stranger::Strangers,
 };
 pub(super) use self::{
@@ -43,6 +46,7 @@ pub(super) struct Front {
     strangers: Strangers,
     limits: Limits,
     methods: Methods,
+    queries: Queries,
     hsts: Option<HeaderValue>,
     compresses: bool,
     packed: [OnceLock<Bytes>; CONSTANT.len()],
@@ -69,6 +73,7 @@ impl Front {
             },
             limits: Limits::new(settings),
             methods: Methods::new(&document),
+            queries: Queries::new(&document),
             hsts: headers::hsts(settings.hsts.0),
             compresses: settings.compression,
             packed: Default::default(),
@@ -127,6 +132,18 @@ impl Front {
             request.extensions_mut().insert(running);
         }
         Ok(())
+    }
+
+    /// Whether the query is one that the operation reads.
+    ///
+    /// # Errors
+    /// What is told of parameters that it does not know.
+    pub(super) fn read_query(
+        &self,
+        request: &Request,
+        principal: Option<&Principal>,
+    ) -> Result<(), Fault> {
+        self.queries.check(request, principal)
     }
 
     /// Whether somebody without credentials, where the surface is open, may be let in.

@@ -1,0 +1,185 @@
+//! Which query parameters an operation knows. A misspelt filter would otherwise filter nothing, and give,
+//! or delete, everything.
+//!
+//! Only those who may use an operation are told what it knows: whether a caller may is asked there, so
+//! that a request of somebody who may not goes on to its refusal.
+
+use poem::{Request, http::Method};
+use serde_json::Value;
+
+use super::{
+    super::problem::{Fault, FieldError},
+    paths::{Paths, segments},
+};
+use crate::access::{Principal, Scope};
+
+/// What devices, dashboards and probes that are not ours call, with whatever they append (a time against
+/// caches, a key's name): there it is read over. None of them filters, and none deletes.
+const LENIENT: [&str; 6] = [
+    "/api/telemetry",
+    "/api/devices/data/upload",
+    "/api/device_status",
+    "/api/telemetry_recent",
+    "/api/database/status",
+    "/api/health",
+];
+/// The WebSockets, which the document can't describe.
+const BESIDE: [(&str, &[&str]); 4] = [
+    ("/ws", &["devices", "sensors", "events", "last_event_id", "ticket"]),
+    ("/ws/sensors/{id}", &["events", "last_event_id", "ticket"]),
+    ("/ws/devices/{device}", &["events", "last_event_id", "ticket"]),
+    ("/ws/alarms", &["events", "last_event_id", "ticket"]),
+];
+/// Unknown parameters that one answer tells of.
+const TOLD_MAX: usize = 8;
+/// Bytes of an unknown parameter's name that are repeated.
+const NAME_MAX: usize = 64;
+
+pub(super) struct Queries(Paths<Vec<Known>>);
+
+/// What one operation knows.
+struct Known {
+    method: Method,
+    /// `None`: whoever is here may.
+    scope: Option<Scope>,
+    names: Vec<String>,
+}
+
+impl Queries {
+    /// `document`: the OpenAPI document.
+    pub(super) fn new(document: &Value) -> Self {
+        let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
+        let strict = paths
+            .filter(|(path, _)| path.starts_with("/api/") && !LENIENT.contains(&path.as_str()));
+        let known = strict.map(|(path, item)| {
+            let operations = item.as_object().into_iter().flatten();
+            let known = operations.filter_map(|(method, operation)| Known::read(method, operation));
+            (segments(path), known.collect())
+        });
+        let beside = BESIDE.iter().map(|(path, names)| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            (segments(path), vec![Known { method: Method::GET, scope: None, names }])
+        });
+        Self(known.chain(beside).collect())
+    }
+
+    /// # Errors
+    /// What is told of parameters that the operation does not know.
+    pub(super) fn check(
+        &self,
+        request: &Request,
+        principal: Option<&Principal>,
+    ) -> Result<(), Fault> {
+        if request.uri().query().is_none_or(str::is_empty) {
+            return Ok(());
+        }
+        let method = match request.method() {
+            &Method::HEAD => &Method::GET,
+            method => method,
+        };
+        let operations = self.0.of(request.uri().path());
+        let Some(known) = operations.and_then(|of| of.iter().find(|known| known.method == *method))
+        else {
+            return Ok(());
+        };
+        if known.scope.is_some_and(|scope| !principal.is_some_and(|who| who.may(scope))) {
+            return Ok(());
+        }
+        // What can't be read at all is told by the operation.
+        let given: Vec<(String, String)> = request.params().unwrap_or_default();
+        known.check(given.into_iter().map(|(name, _)| name))
+    }
+}
+
+impl Known {
+    fn read(method: &str, operation: &Value) -> Option<Self> {
+        let method = Method::from_bytes(method.to_uppercase().as_bytes()).ok()?;
+        let word = operation.get("x-scopes").and_then(|scopes| scopes.get(0)?.as_str());
+        let scope = word.and_then(|word| Scope::ALL.iter().find(|scope| scope.as_str() == word));
+        let parameters = operation.get("parameters").and_then(Value::as_array);
+        let in_query = parameters
+            .into_iter()
+            .flatten()
+            .filter(|one| one.get("in").and_then(Value::as_str) == Some("query"));
+        let names = in_query.filter_map(|one| one.get("name")?.as_str().map(str::to_owned));
+        Some(Self { method, scope: scope.copied(), names: names.collect() })
+    }
+
+    fn check(&self, given: impl Iterator<Item = String>) -> Result<(), Fault> {
+        let mut unknown: Vec<String> = given.filter(|name| !self.names.contains(name)).collect();
+        unknown.sort();
+        unknown.dedup();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let known = match self.names.as_slice() {
+            [] => "this operation has none".to_owned(),
+            names => format!("there are {}", names.join(", ")),
+        };
+        let errors = unknown.iter().take(TOLD_MAX).map(|name| {
+            let shown = name.get(..name.floor_char_boundary(NAME_MAX)).unwrap_or_default();
+            let hint = nearest(shown, &self.names);
+            let hint = hint.map_or(String::new(), |known| format!("; did you mean {known}?"));
+            let detail = format!("there is no query parameter {shown:?}{hint} ({known})");
+            FieldError { pointer: shown.to_owned(), detail }
+        });
+        Err(Fault::wrong(errors.collect()))
+    }
+}
+
+/// The known name that was probably meant.
+fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+    let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
+    let given = plain(name);
+    let distance = |known: &str| {
+        let known = plain(known);
+        // A word left out or added: `device`, `device_id`, `device_ids`.
+        let is_part = given.len() > 2
+            && (known.starts_with(&given) || (known.len() > 2 && given.starts_with(&known)));
+        match strsim::damerau_levenshtein(&given, &known) {
+            0 => Some(0),
+            _ if is_part => Some(1),
+            distance if distance * 3 <= known.len().max(given.len()) => Some(distance + 1),
+            _ => None,
+        }
+    };
+    let candidates = known.iter().filter_map(|known| Some((distance(known)?, known)));
+    candidates.min_by_key(|(distance, _)| *distance).map(|(_, known)| known.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_that_was_meant_is_found() {
+        let known: Vec<String> =
+            ["device_id", "sensor_id", "sensor", "from", "to", "limit"].map(str::to_owned).into();
+        for (given, meant) in [
+            ("device", Some("device_id")),
+            ("deviceId", Some("device_id")),
+            ("device_ids", Some("device_id")),
+            ("sensors", Some("sensor")),
+            ("sensorid", Some("sensor_id")),
+            ("form", Some("from")),
+            ("limt", Some("limit")),
+            ("_", None),
+            ("", None),
+            ("t", None),
+            ("colour", None),
+        ] {
+            assert_eq!(nearest(given, &known), meant, "{given}");
+        }
+    }
+
+    #[test]
+    fn many_unknown_ones_make_a_short_answer() {
+        let known = Known { method: Method::GET, scope: None, names: Vec::new() };
+        let fault =
+            known.check((0..1_000).map(|at| format!("{at}{}", "é".repeat(500)))).unwrap_err();
+        assert_eq!(fault.errors.len(), TOLD_MAX);
+        assert!(fault.detail.len() < 4_000, "{}", fault.detail.len());
+        assert!(fault.detail.contains("this operation has none"));
+        assert!(known.check(std::iter::empty()).is_ok());
+    }
+}
