@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    Access, AccessError, Actor, NewKey, NewPassword, NewPerson, Principal, Role, Scope, Scopes,
-    keyring::write_private, secret,
+    Access, AccessError, Actor, AuditEntry, NewKey, NewPassword, NewPerson, Principal, Role, Scope,
+    Scopes, keyring::write_private, secret,
 };
 
 /// The first user.
@@ -66,7 +66,27 @@ impl Access {
             mqtt_allow: Vec::new(),
         };
         self.people.create(person, &console).await?;
+        self.note_first("create_key", "/api/keys", KEY).await?;
+        self.note_first("create_user", "/api/users", USER).await?;
         Ok(Some(FirstStart { user: USER, password, key, password_file, key_file }))
+    }
+
+    async fn note_first(
+        &self,
+        action: &str,
+        resource: &str,
+        name: &str,
+    ) -> Result<(), AccessError> {
+        let detail = serde_json::json!({"name": name, "first_start": true});
+        let entry = AuditEntry {
+            actor: Actor::Console,
+            action: action.to_owned(),
+            resource: resource.to_owned(),
+            detail: Some(detail.to_string()),
+            address: None,
+            request_id: None,
+        };
+        self.note(entry).await
     }
 }
 

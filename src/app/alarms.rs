@@ -32,21 +32,34 @@ pub(super) struct Alarms {
     pub(super) writer: Writer,
 }
 
+/// What the configuration has of rules and targets.
+pub(super) struct Provisions {
+    rules: Vec<AlarmRuleEdit>,
+    targets: Vec<NotificationTargetEdit>,
+}
+
+impl Provisions {
+    /// # Errors
+    /// A rule or target that can't be used.
+    pub(super) fn read(settings: &Settings) -> Result<Self, AppError> {
+        Ok(Self { rules: rules(settings)?, targets: targets(settings)? })
+    }
+}
+
 /// Brings everything about alarms from the configuration and the store into memory.
 ///
 /// # Errors
-/// A rule or target of the configuration that can't be used, and what the store says.
+/// What the store says.
 pub(super) async fn prepare(
-    settings: &Settings,
+    provisions: &Provisions,
     store: &Store,
     registry: &Arc<Registry>,
     mut writer: Writer,
     now: Timestamp,
 ) -> Result<Alarms, AppError> {
-    let rules = rules(settings)?;
-    tell("alarm rule", &store.provision_alarm_rules(&rules, now).await?);
-    let targets = targets(settings)?;
-    tell("notification target", &store.provision_notification_targets(&targets, now).await?);
+    tell("alarm rule", &store.provision_alarm_rules(&provisions.rules, now).await?);
+    let targets = store.provision_notification_targets(&provisions.targets, now).await?;
+    tell("notification target", &targets);
     let notifier = Notifier::new(Routing::default());
     notifier.reload(store, now).await?;
     let since = now.plus_micros(-MEMORY);

@@ -8,20 +8,24 @@ mod alarm_upkeep;
 mod alarms;
 pub mod logging;
 mod maintenance;
+mod sockets;
 mod tasks;
 mod wiring;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, time::Instant};
+use tokio::time::Instant;
 
-use self::{alarm_upkeep::AlarmUpkeep, maintenance::Maintenance, tasks::Tasks, wiring::Doors};
+use self::{
+    alarm_upkeep::AlarmUpkeep, maintenance::Maintenance, sockets::Sockets, tasks::Tasks,
+    wiring::Doors,
+};
 use crate::{
     access::{Access, AccessError, ConsoleFile, FirstStart},
     alarm::notify::{Notifier, Retry, Worker},
     api::{self, Api, Streams},
     clock::Clock,
-    config::{self, Settings},
+    config::Settings,
     ingest::{self, Committer, Parts},
     jobs::{self, Jobs, Lane},
     metrics::Exporter,
@@ -91,7 +95,8 @@ pub struct Addresses {
 }
 
 impl App {
-    /// Opens the store, loads what it holds, binds every address.
+    /// Binds every address, opens the store, loads what it holds. What the configuration has wrong is
+    /// found before the store is made.
     ///
     /// # Errors
     /// What is in the way, in a sentence.
@@ -102,6 +107,8 @@ impl App {
         let zone = jiff::tz::TimeZone::get(&settings.time.zone)
             .map_err(|error| AppError::Settings(error.to_string()))?;
         let exporter = Exporter::install().map_err(|error| AppError::System(error.into()))?;
+        let provisions = alarms::Provisions::read(&settings)?;
+        let sockets = Sockets::bind(&settings).await?;
 
         let store = Store::open(&store_settings).await?;
         let registry = Arc::new(Registry::new(wiring::registry_settings(&settings.devices)));
@@ -112,7 +119,7 @@ impl App {
         let publisher = Publisher::new(wiring::mqtt_limits(&settings.mqtt), clock.clone());
         let now = Timestamp::from_micros(clock.unix_micros());
         let writer = store.writer(store_settings.busy_timeout)?;
-        let alarms = alarms::prepare(&settings, &store, &registry, writer, now).await?;
+        let alarms = alarms::prepare(&provisions, &store, &registry, writer, now).await?;
         // The start has judged what became due meanwhile: that is told to those who come back.
         let told = store.last_alarm_event().await?;
         let live = wiring::live_hub(&settings.streams, &registry, &clock, told);
@@ -148,18 +155,18 @@ impl App {
             exporter,
             clock,
         };
-        Self::reachable(settings, doors.console_key, maintenance, alarms.notifier).await
+        Self::reachable(settings, sockets, doors.console_key, maintenance, alarms.notifier).await
     }
 
-    /// Binds every address, and makes what is reached there.
+    /// Makes what is reached at the addresses.
     async fn reachable(
         settings: Settings,
+        mut sockets: Sockets,
         console_key: String,
         rooms: Maintenance,
         notifier: Notifier,
     ) -> Result<Self, AppError> {
-        let (mqtt, mut certificates) = listeners(&settings.mqtt, &rooms.broker).await?;
-        let http = http_sockets(&settings.http, &mut certificates).await?;
+        let mqtt = sockets.listeners(&rooms.broker);
         let jobs = jobs(&settings, &rooms).await?;
         let (store, clock) = (rooms.store.clone(), rooms.clock.clone());
         let channels = alarms::channels(&settings, &rooms.publisher, &clock);
@@ -193,8 +200,8 @@ impl App {
             notifications,
             api,
             mqtt,
-            certificates,
-            http,
+            certificates: sockets.certificates,
+            http: sockets.http,
             settings,
         })
     }
@@ -317,49 +324,6 @@ fn open_console(access: &Access, http: &[SocketAddr], key: &str) -> Option<Conso
     }
 }
 
-/// Every MQTT listener, bound, and what of them SIGHUP reads again.
-async fn listeners(
-    settings: &config::Mqtt,
-    broker: &Arc<Broker>,
-) -> Result<(Vec<Listener>, Vec<Arc<TlsServer>>), AppError> {
-    let (mut listeners, mut certificates) = (Vec::new(), Vec::new());
-    for address in &settings.listen {
-        let socket = bind("mqtt.listen", *address).await?;
-        listeners.push(Listener::new(socket, broker.clone(), wiring::plain_listener(settings)));
-    }
-    for listener in &settings.listeners {
-        let socket = bind("mqtt.listeners", listener.address).await?;
-        let terms = wiring::listener(settings, listener)
-            .map_err(|error| AppError::Settings(format!("mqtt.listeners: {error}")))?;
-        certificates.extend(terms.tls.clone());
-        listeners.push(Listener::new(socket, broker.clone(), terms));
-    }
-    Ok((listeners, certificates))
-}
-
-/// Every HTTP listener, bound; those with TLS join what SIGHUP reads again.
-async fn http_sockets(
-    settings: &config::Http,
-    certificates: &mut Vec<Arc<TlsServer>>,
-) -> Result<Vec<api::Socket>, AppError> {
-    let made = |listener, tls| {
-        api::Socket::new(listener, tls).map_err(|error| AppError::System(error.into()))
-    };
-    let mut sockets = Vec::new();
-    for address in &settings.listen {
-        sockets.push(made(bind("http.listen", *address).await?, None)?);
-    }
-    for listener in &settings.listeners {
-        let socket = bind("http.listeners", listener.address).await?;
-        let tls = TlsServer::load_for(listener.tls_files(), &api::PROTOCOLS)
-            .map_err(|error| AppError::Settings(format!("http.listeners: {error}")))?;
-        let tls = Arc::new(tls);
-        certificates.push(tls.clone());
-        sockets.push(made(socket, Some(tls))?);
-    }
-    Ok(sockets)
-}
-
 /// What jobs need, with what the last stop has left of them taken up.
 async fn jobs(settings: &Settings, rooms: &Maintenance) -> Result<Arc<Jobs>, StoreError> {
     let parts = jobs::Parts {
@@ -374,21 +338,4 @@ async fn jobs(settings: &Settings, rooms: &Maintenance) -> Result<Arc<Jobs>, Sto
     let jobs = Jobs::new(parts);
     jobs.restore().await?;
     Ok(Arc::new(jobs))
-}
-
-async fn bind(room: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|error| AppError::Listen {
-        room,
-        address,
-        reason: match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another program listens there; stop it, or choose another port".to_owned()
-            }
-            io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need a privilege; choose a higher one".to_owned()
-            }
-            io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-            _ => error.to_string(),
-        },
-    })
 }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use super::{
-    console::{Console, escaped},
+    console::{Console, Missing, escaped},
     csv, print, read_password,
 };
 use crate::config::Settings;
@@ -59,6 +59,8 @@ pub(super) enum KeyCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceCommand {
+    /// List devices, and who is online
+    List,
     /// Register a device
     Add {
         device: String,
@@ -87,14 +89,30 @@ pub(super) enum DeviceCommand {
     },
 }
 
-/// Does `work` with a server.
+/// Does `work` with a server that has a store already.
 fn with(
     settings: Settings,
     work: impl FnOnce(&Console) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let console = Console::open(settings)?;
+    let console = Console::open(settings, Missing::Refuse)?;
     let result = work(&console);
     console.close();
+    result
+}
+
+/// The same for what adds something, and makes a store where there is none.
+fn adding(
+    settings: Settings,
+    work: impl FnOnce(&Console) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let console = Console::open(settings, Missing::Begin)?;
+    let was_open = console.is_open();
+    let result = work(&console);
+    let is_closed = was_open && !console.is_open();
+    console.close();
+    if is_closed {
+        eprintln!("From here on /api needs credentials: a user who signs in, or a key.");
+    }
     result
 }
 
@@ -107,7 +125,7 @@ pub(super) fn user(settings: Settings, command: UserCommand) -> anyhow::Result<(
                 None => ("password", password()?),
             };
             put(&mut body, field, Some(value));
-            with(settings, |console| console.ask("POST", "/api/users", Some(&body)).map(drop))?;
+            adding(settings, |console| console.ask("POST", "/api/users", Some(&body)).map(drop))?;
             print(&format!("The user {name} is there.\n"))
         }
         UserCommand::Passwd { name } => {
@@ -141,45 +159,58 @@ fn password() -> anyhow::Result<String> {
 }
 
 pub(super) fn key(settings: Settings, command: KeyCommand) -> anyhow::Result<()> {
-    with(settings, |console| match command {
+    match command {
         KeyCommand::Add { name, scopes, device, expires_at } => {
             let mut body = json!({"name": name, "scopes": scopes});
             put(&mut body, "device", device);
             put(&mut body, "expires_at", expires_at);
-            let made = console.ask("POST", "/api/keys", Some(&body))?;
-            print(&format!("{}\n", text(&made, "key")))
+            adding(settings, |console| {
+                let made = console.ask("POST", "/api/keys", Some(&body))?;
+                print(&format!("{}\n", text(&made, "key")))
+            })
         }
-        KeyCommand::List => {
+        KeyCommand::List => with(settings, |console| {
             let columns = ["id", "name", "prefix", "scopes", "device", "expires_at", "used_at"];
             print(&table(&console.list("/api/keys")?, &columns))
-        }
-        KeyCommand::Revoke { id } => {
+        }),
+        KeyCommand::Revoke { id } => with(settings, |console| {
             console.ask("DELETE", &format!("/api/keys/{id}"), None)?;
             print(&format!("The key {id} is good for nothing any more.\n"))
-        }
-    })
+        }),
+    }
 }
 
 pub(super) fn device(settings: Settings, command: DeviceCommand) -> anyhow::Result<()> {
     match command {
+        DeviceCommand::List => with(settings, |console| {
+            let columns = ["device", "name", "kind", "gateway", "approval", "online", "last_seen"];
+            print(&table(&console.list("/api/devices")?, &columns))
+        }),
         DeviceCommand::Add { device, name, kind, gateway } => {
             let mut body = json!({"device": device});
             put(&mut body, "name", name);
             put(&mut body, "kind", kind);
             put(&mut body, "gateway", gateway);
-            with(settings, |console| console.ask("POST", "/api/devices", Some(&body)).map(drop))?;
+            adding(settings, |console| console.ask("POST", "/api/devices", Some(&body)).map(drop))?;
             print(&format!("The device {device} is there.\n"))
         }
         DeviceCommand::Import { file, credentials } => {
             let shown = file.display();
             let text = fs::read_to_string(&file).with_context(|| format!("can't read {shown}"))?;
             let devices = devices(&text).with_context(|| format!("{shown}"))?;
-            with(settings, |console| import(console, &devices, credentials))
+            adding(settings, |console| import(console, &devices, credentials))
         }
         DeviceCommand::Credential { device, overlap } => {
             with(settings, |console| print(&format!("{}\n", secret(console, &device, overlap)?)))
         }
     }
+}
+
+pub(super) fn audit(settings: Settings, limit: usize) -> anyhow::Result<()> {
+    with(settings, |console| {
+        let columns = ["at", "actor_kind", "actor", "action", "resource", "address", "detail"];
+        print(&table(&console.newest("/api/audit", limit)?, &columns))
+    })
 }
 
 fn secret(console: &Console, device: &str, overlap: Option<u32>) -> anyhow::Result<String> {

@@ -17,12 +17,14 @@ use serde_json::Value;
 
 use crate::{
     access::CONSOLE_FILE,
-    app::{App, Running},
+    app::{App, AppError, Running},
     clock::Clock,
     config::{Anonymous, Settings},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Entries that the server gives at a time.
+const PAGE_MAX: usize = 1000;
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A server that can be spoken to.
@@ -31,28 +33,57 @@ pub(super) struct Console {
     key: String,
     /// Started for this command alone.
     own: Option<(tokio::runtime::Runtime, Running)>,
+    /// Whether the configuration lets everybody in until somebody is known.
+    opens_to_strangers: bool,
+}
+
+/// What becomes of a command where there is no store yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It adds something: a store is made for it.
+    Begin,
+    /// It reads or changes what is there: in the wrong folder it says so.
+    Refuse,
 }
 
 impl Console {
     /// # Errors
     /// When no server answers and none can be started.
-    pub(super) fn open(settings: Settings) -> anyhow::Result<Self> {
-        if let Some(console) = Self::running(&settings.data_dir) {
+    pub(super) fn open(settings: Settings, missing: Missing) -> anyhow::Result<Self> {
+        let http = &settings.http;
+        let opens_to_strangers = http.allow_anonymous == Anonymous::Loopback
+            && http.is_local()
+            && http.api_keys.is_empty();
+        if let Some(console) = Self::running(&settings.data_dir, opens_to_strangers) {
             return Ok(console);
+        }
+        let database = settings.database_path().map_err(AppError::Settings)?;
+        let begins = !database.exists();
+        if begins && missing == Missing::Refuse {
+            bail!("no store at {}; start Brooklet first, or pass --config", database.display());
         }
         let folder = settings.data_dir.clone();
         let runtime = super::runtime()?;
         let running = runtime.block_on(start(settings))?;
+        if begins {
+            eprintln!("There was no store at {}: one was made.", database.display());
+        }
         let (address, key) = read(&folder).context("the server can't be spoken to")?;
-        Ok(Self { address, key, own: Some((runtime, running)) })
+        Ok(Self { address, key, own: Some((runtime, running)), opens_to_strangers })
     }
 
-    fn running(folder: &Path) -> Option<Self> {
+    fn running(folder: &Path, opens_to_strangers: bool) -> Option<Self> {
         let (address, key) = read(folder)?;
-        let console = Self { address, key, own: None };
+        let console = Self { address, key, own: None, opens_to_strangers };
         // A server that was killed leaves its file behind.
         let answer = console.send("GET", "/api/auth/me", None).ok()?;
         (answer.status == 200 && answer.body.get("kind")? == "console").then_some(console)
+    }
+
+    /// Whether whoever reaches the server may use `/api`, because nobody is known to it yet.
+    pub(super) fn is_open(&self) -> bool {
+        let nobody = |path| self.newest(path, 1).is_ok_and(|known| known.is_empty());
+        self.opens_to_strangers && nobody("/api/users") && nobody("/api/keys")
     }
 
     /// Asks for something that must succeed.
@@ -81,14 +112,25 @@ impl Console {
     /// # Errors
     /// As above.
     pub(super) fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        self.newest(path, usize::MAX)
+    }
+
+    /// The first entries of a list.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn newest(&self, path: &str, entries: usize) -> anyhow::Result<Vec<Value>> {
         let (mut items, mut next) = (Vec::new(), String::new());
         loop {
-            let page = self.ask("GET", &format!("{path}?limit=1000{next}"), None)?;
+            let wanted = entries.saturating_sub(items.len()).clamp(1, PAGE_MAX);
+            let page = self.ask("GET", &format!("{path}?limit={wanted}{next}"), None)?;
             items
                 .extend(page.get("items").and_then(Value::as_array).into_iter().flatten().cloned());
             match page.get("next_cursor").and_then(Value::as_str) {
-                Some(cursor) => next = format!("&cursor={}", escaped(cursor)),
-                None => return Ok(items),
+                Some(cursor) if items.len() < entries => {
+                    next = format!("&cursor={}", escaped(cursor));
+                }
+                _ => return Ok(items),
             }
         }
     }

@@ -66,6 +66,12 @@ enum Command {
         #[command(subcommand)]
         command: DeviceCommand,
     },
+    /// Print who has done what, newest first
+    Audit {
+        /// Entries
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+    },
     /// Print the hash of a password, for access.users; it is asked for, or read from standard input
     HashPassword,
 }
@@ -114,6 +120,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
         Command::User { command } => access::user(settings, command),
         Command::ApiKey { command } => access::key(settings, command),
         Command::Device { command } => access::device(settings, command),
+        Command::Audit { limit } => access::audit(settings, limit as usize),
         Command::Openapi | Command::HashPassword => Ok(()),
     }
 }
@@ -189,12 +196,13 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn migrate(settings: &Settings) -> anyhow::Result<()> {
     let path = settings.database_path().map_err(AppError::Settings)?;
     let (readers, busy_timeout) = (1, settings.database.busy_timeout.0);
+    let said = if path.exists() { "is up to date" } else { "was made" };
     runtime()?.block_on(async {
         let settings = crate::store::StoreSettings { path, readers, busy_timeout };
         let store = Store::open(&settings).await?;
         let shown = store.path().display().to_string();
         store.close().await;
-        print(&format!("The schema of {shown} is up to date.\n"))
+        print(&format!("The schema of {shown} {said}.\n"))
     })
 }
 

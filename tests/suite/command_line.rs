@@ -48,6 +48,31 @@ async fn a_port_in_use_and_a_database_in_use_are_said() {
     assert!(text.contains("another Brooklet has ./data/brooklet.db open"), "{text}");
 }
 
+#[tokio::test]
+async fn a_start_that_fails_leaves_nothing_behind() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (name, value, said) in [
+        ("MQTT__LISTEN", taken.as_str(), "another program listens there"),
+        ("HTTP__LISTEN", &taken, "another program listens there"),
+        ("ALARMS__RULES", "[{ name = \"hot\" }]", "alarms.rules[0]"),
+        ("NOTIFICATIONS__TARGETS", "[{ name = \"ops\" }]", "notifications.targets[0]"),
+        ("INGEST__ROUTES", "[{ topic = \"a/#/b\", kind = \"data\" }]", "ingest.routes"),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let output = command(folder.path())
+            .env("BROOKLET__MQTT__LISTEN", "127.0.0.1:0")
+            .env("BROOKLET__HTTP__LISTEN", "127.0.0.1:0")
+            .env(format!("BROOKLET__{name}"), value)
+            .output()
+            .unwrap();
+        let (code, text) = told(&output);
+        assert_eq!(code, Some(2), "{name}: {text}");
+        assert!(text.contains(said), "{name}: {text}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{name}");
+    }
+}
+
 #[test]
 fn a_folder_that_can_not_be_written_is_said() {
     let folder = TempDir::new().unwrap();

@@ -120,3 +120,74 @@ async fn a_server_that_was_killed_leaves_nobody_stranded() {
     let answer = brooklet.request(Method::POST, "/api/auth/login", Some(body)).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
 }
+
+#[test]
+fn in_a_wrong_folder_nothing_is_made() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let expected =
+        "brooklet: no store at ./data/brooklet.db; start Brooklet first, or pass --config";
+    for arguments in [
+        &["user", "list"][..],
+        &["user", "passwd", "ann"],
+        &["user", "disable", "ann"],
+        &["api-key", "list"],
+        &["api-key", "revoke", "1"],
+        &["device", "list"],
+        &["device", "credential", "esp"],
+        &["audit"],
+    ] {
+        assert_eq!(refused(folder, arguments, PASSWORD), expected, "{arguments:?}");
+    }
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+    let migrated = printed(folder, &["migrate"], "");
+    assert_eq!(migrated, "The schema of ./data/brooklet.db was made.");
+    assert!(printed(folder, &["migrate"], "").ends_with("is up to date."));
+    assert_eq!(printed(folder, &["user", "list"], "").lines().count(), 1);
+}
+
+#[test]
+fn who_makes_the_first_user_or_key_is_told_what_that_closes() {
+    let told = |folder: &Path, arguments: &[&str]| {
+        let output = run(folder, arguments, PASSWORD);
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let closed = "From here on /api needs credentials";
+    let folder = TempDir::new().unwrap();
+    let first = told(folder.path(), &["device", "add", "esp"]);
+    assert!(first.contains("There was no store at ./data/brooklet.db: one was made."), "{first}");
+    assert!(!first.contains(closed), "{first}");
+    let devices = printed(folder.path(), &["device", "list"], "");
+    assert!(devices.lines().nth(1).unwrap().starts_with("esp "), "{devices}");
+    let second = told(folder.path(), &["api-key", "add", "k", "--scope", "admin"]);
+    assert!(second.contains(closed) && !second.contains("no store"), "{second}");
+    assert!(!told(folder.path(), &["user", "add", "ann"]).contains(closed));
+    // Where it was closed all the while, nothing has changed.
+    fs::write(folder.path().join("broker.toml"), "http.allow_anonymous = false").unwrap();
+    let elsewhere = TempDir::new().unwrap();
+    let config = folder.path().join("broker.toml");
+    let arguments = ["--config", config.to_str().unwrap(), "user", "add", "ann"];
+    assert!(!told(elsewhere.path(), &arguments).contains(closed));
+}
+
+#[tokio::test]
+async fn who_did_what_is_read_from_the_shell() {
+    let brooklet = Brooklet::with(&[("HTTP__ALLOW_ANONYMOUS", "false")]).await;
+    let folder = brooklet.folder().to_owned();
+    let printed = async |arguments: &'static [&'static str]| {
+        let folder = folder.clone();
+        tokio::task::spawn_blocking(move || printed(&folder, arguments, "")).await.unwrap()
+    };
+    printed(&["device", "add", "esp"]).await;
+    let audit = printed(&["audit"]).await;
+    // The first start has made a key and a user.
+    assert_eq!(audit.lines().count(), 4, "{audit}");
+    for action in ["create_device", "create_user", "create_key"] {
+        assert!(audit.contains(action), "{audit}");
+    }
+    assert!(audit.contains(r#""first_start":true"#), "{audit}");
+    let newest = printed(&["audit", "--limit", "1"]).await;
+    assert_eq!(newest.lines().count(), 2, "{newest}");
+    assert!(newest.contains("create_device"), "{newest}");
+}

@@ -27,6 +27,7 @@ mod http;
 mod http_abuse;
 mod http_front;
 mod http_limits;
+mod http_queries;
 mod http_tls;
 mod idempotency;
 mod ingest;
