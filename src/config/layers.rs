@@ -9,6 +9,8 @@ use super::settings::Settings;
 /// The shipped file: the defaults.
 pub const DEFAULTS: &str = include_str!("../../broker.toml");
 const VARIABLE_PREFIX: &str = "BROOKLET__";
+/// What the standard library says of a text that is no address.
+const NO_ADDRESS: &str = "invalid socket address syntax";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -66,11 +68,12 @@ fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
-/// Tables are merged, everything else is replaced.
+/// Tables are merged, everything else is replaced; a text where a list belongs is a list of one.
 fn overlay(base: &mut Table, over: Table) {
     for (key, value) in over {
         match (base.get_mut(&key), value) {
             (Some(Value::Table(base)), Value::Table(over)) => overlay(base, over),
+            (Some(Value::Array(list)), text @ Value::String(_)) => *list = vec![text],
             (_, value) => {
                 base.insert(key, value);
             }
@@ -101,23 +104,50 @@ fn read(merged: &Table, place: impl FnOnce(&str) -> String) -> Result<Settings, 
         let inner = error.into_inner();
         let message = inner.message().trim().to_owned();
         let what = match unknown_key(&message) {
-            Some((key, suggestion)) => format!("there is no key {key:?}{suggestion}"),
+            Some(what) => what,
+            None if message == NO_ADDRESS => format!(
+                "{path}: expected an address with its port, such as \"127.0.0.1:8080\"; several as \
+                 [\"127.0.0.1:8080\", \"[::1]:8080\"]"
+            ),
             None => format!("{path}: {message}"),
         };
         ConfigError::Wrong { place: place(&path), what }
     })
 }
 
-/// From serde's words on an unknown field: the field, and the known one nearest to it.
-fn unknown_key(message: &str) -> Option<(String, String)> {
+/// From serde's words on an unknown field: the field, and the known ones that were probably meant: of
+/// that name elsewhere, or else with a name like it in the same place.
+fn unknown_key(message: &str) -> Option<String> {
     let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
-    let key = quoted.next()?.to_owned();
-    let nearest = quoted
-        .map(|known| (strsim::damerau_levenshtein(&key, known), known))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(2))
-        .map(|(_, known)| format!("; do you mean {known:?}?"));
-    Some((key, nearest.unwrap_or_default()))
+    let key = quoted.next()?;
+    let mut meant = Vec::new();
+    if let Ok(defaults) = DEFAULTS.parse::<Table>() {
+        places_of(key, &defaults, "", &mut meant);
+    }
+    if meant.is_empty() {
+        let nearest = quoted
+            .map(|known| (strsim::damerau_levenshtein(key, known), known))
+            .min_by_key(|(distance, _)| *distance)
+            .filter(|(distance, known)| *distance <= known.len().div_ceil(2));
+        meant.extend(nearest.map(|(_, known)| format!("{known:?}")));
+    }
+    let told = format!("there is no key {key:?}");
+    Some(match meant.as_slice() {
+        [] => told,
+        some => format!("{told}; do you mean {}?", some.join(" or ")),
+    })
+}
+
+/// Where a key of this name stands, written with its sections.
+fn places_of(key: &str, table: &Table, section: &str, found: &mut Vec<String>) {
+    for (name, value) in table {
+        if name == key {
+            found.push(format!("\"{section}{name}\""));
+        }
+        if let Value::Table(inner) = value {
+            places_of(key, inner, &format!("{section}{name}."), found);
+        }
+    }
 }
 
 impl Source<'_> {
@@ -245,6 +275,10 @@ mod tests {
         .unwrap();
         assert_eq!(settings.mqtt.listen[0].port(), 0);
         assert_eq!(settings.log.level, "debug");
+        let alone = loaded(&[("BROOKLET__HTTP__LISTEN", "127.0.0.1:8081")]).unwrap();
+        assert_eq!(alone.http.listen, ["127.0.0.1:8081".parse().unwrap()]);
+        let wrong = loaded(&[("BROOKLET__HTTP__LISTEN", "localhost")]).unwrap_err().to_string();
+        assert!(wrong.contains("such as \"127.0.0.1:8080\""), "{wrong}");
         let error = loaded(&[("BROOKLET__MQTT__LISTN", "x")]).unwrap_err().to_string();
         assert_eq!(
             error,
