@@ -39,6 +39,14 @@ pub struct User {
     pub(super) rights: Arc<Rights>,
 }
 
+impl User {
+    /// Whether who has proven to be `proven` still is this user: the password may be another by now, or
+    /// the user shut out.
+    pub(super) fn is_proven_by(&self, proven: &Self) -> bool {
+        self.active && self.id == proven.id && self.password_hash == proven.password_hash
+    }
+}
+
 pub struct NewPerson {
     pub name: String,
     pub email: Option<String>,
@@ -262,7 +270,7 @@ impl People {
     pub(super) fn unchanged(&self, proven: &User) -> Option<Arc<User>> {
         let state = self.state.read();
         let user = state.by_id.get(&proven.id)?;
-        let is_same = user.active && user.password_hash == proven.password_hash;
+        let is_same = user.is_proven_by(proven);
         is_same.then(|| user.clone())
     }
 

@@ -10,6 +10,7 @@ use poem_openapi::{
     types::{ParseFromJSON, ToJSON, Type},
 };
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use self::view::{DeviceChange, NewDeviceBody};
 pub(super) use self::view::{
@@ -20,7 +21,7 @@ use super::{
     body::Body,
     caller::{Caller, DevicesRead, DevicesWrite},
     credentials::cut_device,
-    etag,
+    etag::{self, Tries},
     jobs::{JobView, Removal, Removed},
     page::{self, Page},
     problem::{Answer, Changed, Created, Fault, One},
@@ -176,7 +177,15 @@ impl Devices {
             Ok(change) => change,
             Err(fault) => return fault.into(),
         };
-        update(&api, &caller, (&device, if_match.0.as_deref()), change).await.into()
+        let if_match = if_match.0.as_deref();
+        let mut tries = Tries::of(if_match);
+        loop {
+            let ended = update(&api, &caller, (&device, if_match), change.clone()).await;
+            match tries.again(&ended) {
+                Some(pause) => sleep(pause).await,
+                None => return ended.into(),
+            }
+        }
     }
 
     /// Delete a device
@@ -201,7 +210,17 @@ impl Devices {
         if_match: Header<Option<String>>,
     ) -> Removal {
         match find(&api, &device) {
-            Ok(device) => delete(&api, &device, data.0, if_match.0.as_deref()).await.into(),
+            Ok(device) => {
+                let if_match = if_match.0.as_deref();
+                let mut tries = Tries::of(if_match);
+                loop {
+                    let ended = delete(&api, &device, data.0, if_match).await;
+                    match tries.again(&ended) {
+                        Some(pause) => sleep(pause).await,
+                        None => return ended.into(),
+                    }
+                }
+            }
             Err(fault) => fault.into(),
         }
     }
@@ -221,7 +240,14 @@ impl Devices {
         api: State<'_>,
         device: Path<String>,
     ) -> Changed<Approved> {
-        approve(&api, &device).await.into()
+        let mut tries = Tries::of(None);
+        loop {
+            let ended = approve(&api, &device).await;
+            match tries.again(&ended) {
+                Some(pause) => sleep(pause).await,
+                None => return ended.into(),
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::{caller::SIGNED_IN, idempotency};
+use super::{caller::SIGNED_IN, front, idempotency};
 
 const EXAMPLES: &str = include_str!("../../openapi/examples.json");
 
@@ -23,6 +23,7 @@ pub(super) fn finished(spec: &str) -> String {
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
             add_examples(operation, &examples);
             add_security(operation);
+            add_refusals(path, method, operation);
             if method == "post" && idempotency::is_kept(path) {
                 add_repetition(operation);
             }
@@ -84,6 +85,45 @@ fn add_security(operation: &mut Value) {
     operation.insert("security".to_owned(), json!([{"api_key": []}, {"bearer": []}]));
     let scopes = if word == SIGNED_IN { json!([]) } else { json!([word]) };
     operation.insert("x-scopes".to_owned(), scopes);
+}
+
+/// What is answered around every operation, where it does not say so itself: by the guard, by the limits
+/// of the server, and by what reads its parameters.
+fn add_refusals(path: &str, method: &str, operation: &mut Value) {
+    if !path.starts_with("/api/") || path == "/api/health" {
+        return;
+    }
+    let names_query = operation.get("parameters").and_then(Value::as_array).is_some_and(|all| {
+        all.iter().any(|one| one.get("in").and_then(Value::as_str) == Some("query"))
+    });
+    let has_body = method != "get";
+    let is_repeatable = method == "post" && idempotency::is_kept(path);
+    let is_closed = operation.get("security").is_some();
+    let refusals = [
+        (names_query || has_body, "400", "The request can't be read"),
+        (is_closed, "401", "A key or an access token is needed"),
+        (is_closed, "403", "The key or the role does not allow this"),
+        (is_repeatable, "409", "The same Idempotency-Key is under way"),
+        (has_body, "413", "The body is too large"),
+        (front::reads_query(path) || is_repeatable, "422", "A parameter is unknown or out of its range"),
+        (true, "429", "Too many requests in a second; wait as Retry-After says"),
+        (true, "503", "Too many requests at a time, or the store does not answer"),
+    ];
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for (_, status, description) in refusals.iter().filter(|(is_true, ..)| *is_true) {
+        responses.entry(*status).or_insert_with(|| problem(description));
+    }
+    responses.sort_keys();
+}
+
+fn problem(description: &str) -> Value {
+    let schema = json!({"$ref": "#/components/schemas/Problem"});
+    json!({
+        "description": description,
+        "content": {"application/problem+json": {"schema": schema}},
+    })
 }
 
 fn add_examples(operation: &mut Value, examples: &Value) {

@@ -6,7 +6,7 @@ use std::{fmt::Write, io, sync::Arc};
 use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt};
 use futures_util::stream;
-use poem::{Body, IntoResponse, Response, http::header};
+use poem::{Body, IntoResponse, Request, Response, http::header};
 use poem_openapi::{
     ApiResponse, Enum, OpenApi,
     param::Query,
@@ -16,6 +16,7 @@ use poem_openapi::{
 use super::{
     Api, State, Tag,
     caller::{Caller, DataRead},
+    export_places::{Place, Places},
     page::Page,
     problem::{Answer, Fault},
     select::{Selection, read_labels},
@@ -28,7 +29,10 @@ use crate::{
     telemetry::{SensorId, Timestamp},
 };
 
-pub(super) struct Export;
+#[derive(Default)]
+pub(super) struct Export {
+    places: Places,
+}
 
 /// Readings of a page of the file.
 const PAGE: usize = 5_000;
@@ -94,7 +98,8 @@ impl Export {
     /// Readings of a range as a file
     ///
     /// Oldest first, of up to 1,000 sensors; streamed, however many they are. A file that could not
-    /// be finished ends without its last chunk.
+    /// be finished ends without its last chunk. 16 run at a time, 4 of them of one address; one more
+    /// is answered 429.
     #[oai(
         path = "/api/data/export",
         method = "get",
@@ -106,6 +111,7 @@ impl Export {
         &self,
         _caller: Caller<DataRead>,
         api: State<'_>,
+        request: &Request,
         /// `csv` if left out
         format: Query<Option<FileFormat>>,
         /// Of this device only; repeated: of any of them
@@ -136,7 +142,11 @@ impl Export {
             with_retired: false,
         };
         let format = format.0.unwrap_or(FileFormat::Csv);
-        match export(&api, format, &selection, (from.0, to.0)).await {
+        let place = match self.places.take(request) {
+            Ok(place) => place,
+            Err(fault) => return Exported::None(fault),
+        };
+        match export(&api, format, &selection, (from.0, to.0), place).await {
             Ok(file) => Exported::File(file),
             Err(fault) => Exported::None(fault),
         }
@@ -153,6 +163,7 @@ struct Rest {
     page: Option<HistoryPage>,
     /// The head is to be sent.
     is_begin: bool,
+    _place: Place,
 }
 
 async fn export(
@@ -160,6 +171,7 @@ async fn export(
     format: FileFormat,
     selection: &Selection,
     (from, to): (Option<Time>, Option<Time>),
+    place: Place,
 ) -> Result<Response, Fault> {
     let sensors = selection.sensors(api, SENSORS_MAX)?;
     let now = Timestamp::from_micros(api.clock.unix_micros()).plus_micros(1);
@@ -178,7 +190,8 @@ async fn export(
     for sensor in sensors {
         frames.insert(sensor.id, Frame::new(&sensor, format));
     }
-    let rest = Rest { api: api.clone(), sensors: frames, query, format, page, is_begin: true };
+    let (api, sensors, is_begin) = (api.clone(), frames, true);
+    let rest = Rest { api, sensors, query, format, page, is_begin, _place: place };
     let chunks = stream::try_unfold(rest, |rest| async move {
         rest.next().await.inspect_err(|error| tracing::warn!(%error, "an export was cut short"))
     });

@@ -7,6 +7,7 @@ use poem_openapi::{
     param::{Header, Path, Query},
 };
 use serde::Deserialize;
+use tokio::time::sleep;
 
 use super::{
     Api, State, Tag,
@@ -16,7 +17,7 @@ use super::{
         DataFate, DeviceFilter, DeviceView, checked_key, checked_text, create, delete, edit_device,
         labels_text, list,
     },
-    etag,
+    etag::{self, Tries},
     jobs::Removal,
     page::{self, Page},
     problem::{Answer, Created, Fault, One, Retagged},
@@ -160,7 +161,17 @@ impl Gateways {
         body: Body<GatewayBody>,
     ) -> Retagged<GatewayView> {
         match body.0 {
-            Ok(body) => replace(&api, &gateway, if_match.0.as_deref(), body).await.into(),
+            Ok(body) => {
+                let if_match = if_match.0.as_deref();
+                let mut tries = Tries::of(if_match);
+                loop {
+                    let ended = replace(&api, &gateway, if_match, body.clone()).await;
+                    match tries.again(&ended) {
+                        Some(pause) => sleep(pause).await,
+                        None => return ended.into(),
+                    }
+                }
+            }
             Err(fault) => fault.into(),
         }
     }
@@ -186,7 +197,17 @@ impl Gateways {
         if_match: Header<Option<String>>,
     ) -> Removal {
         match find(&api, &gateway) {
-            Ok(gateway) => delete(&api, &gateway, data.0, if_match.0.as_deref()).await.into(),
+            Ok(gateway) => {
+                let if_match = if_match.0.as_deref();
+                let mut tries = Tries::of(if_match);
+                loop {
+                    let ended = delete(&api, &gateway, data.0, if_match).await;
+                    match tries.again(&ended) {
+                        Some(pause) => sleep(pause).await,
+                        None => return ended.into(),
+                    }
+                }
+            }
             Err(fault) => fault.into(),
         }
     }

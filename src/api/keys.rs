@@ -217,6 +217,10 @@ async fn update(
     };
     let keys = &api.access.keys;
     let before = keys.get(id).ok_or_else(|| Fault::not_found("key"))?;
+    // A key that goes on is handed out anew.
+    if let Some(device) = before.device.as_ref().and_then(|key| api.registry.get(key.as_str())) {
+        api.access.devices.may_hand_out(device.id, &caller.principal)?;
+    }
     let after = keys.change(id, etag::version(if_match)?, change, &caller.principal).await?;
     caller.note(json!({"before": said(&before), "after": said(&after)}));
     caller::cut(api, &api.access.clients_of_key(id));

@@ -19,6 +19,7 @@ mod document;
 mod esp32;
 mod etag;
 mod export;
+mod export_places;
 mod front;
 mod gateways;
 mod guard;
@@ -149,7 +150,7 @@ fn service() -> OpenApiService<Resources, ()> {
         devices::Devices,
         sensors::Sensors,
         gateways::Gateways,
-        (data::Data, export::Export, imports::Imports, rehearsal::Rehearsal),
+        (data::Data, export::Export::default(), imports::Imports, rehearsal::Rehearsal),
         uploads::Uploads,
         stream::Stream,
         backtest::Backtests::default(),

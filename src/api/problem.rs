@@ -184,7 +184,7 @@ impl From<JobError> for Fault {
             JobError::Leaving | JobError::Ended => {
                 Self::new(StatusCode::CONFLICT, error.to_string())
             }
-            JobError::Full => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+            JobError::Full(..) => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
             JobError::Invalid(detail) => Self::invalid("", detail),
             JobError::File(_) | JobError::Panicked | JobError::Cancelled => {
                 tracing::error!(%error, "a job could not be ordered");

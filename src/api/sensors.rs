@@ -10,6 +10,7 @@ use poem_openapi::{
 };
 
 use serde_json::json;
+use tokio::time::sleep;
 
 pub(super) use self::view::SensorView;
 use self::view::{NewSensorBody, SensorBody, SensorChange};
@@ -18,7 +19,7 @@ use super::{
     body::Body,
     caller::{Caller, DevicesRead, DevicesWrite},
     devices::{DataFate, find},
-    etag,
+    etag::{self, Tries},
     jobs::{JobView, Removal, Removed},
     page::{self, Page},
     problem::{Answer, Created, Fault, One, Retagged},
@@ -148,7 +149,7 @@ impl Sensors {
         if_match: Header<Option<String>>,
         body: Body<SensorBody>,
     ) -> Retagged<SensorView> {
-        let edit = |_: &Sensor| body.0?.edit();
+        let edit = |_: &Sensor| body.0.clone()?.edit();
         let sensor = numbered(&api, id.0);
         change((&api, &caller), sensor, if_match.0.as_deref(), edit).await.into()
     }
@@ -172,7 +173,7 @@ impl Sensors {
         if_match: Header<Option<String>>,
         body: Body<SensorChange>,
     ) -> Retagged<SensorView> {
-        let edit = |sensor: &Sensor| body.0?.edit(sensor.settings());
+        let edit = |sensor: &Sensor| body.0.clone()?.edit(sensor.settings());
         let sensor = numbered(&api, id.0);
         change((&api, &caller), sensor, if_match.0.as_deref(), edit).await.into()
     }
@@ -199,7 +200,17 @@ impl Sensors {
         if_match: Header<Option<String>>,
     ) -> Removal {
         match numbered(&api, id.0) {
-            Ok(sensor) => delete(&api, &sensor, data.0, if_match.0.as_deref()).await.into(),
+            Ok(sensor) => {
+                let if_match = if_match.0.as_deref();
+                let mut tries = Tries::of(if_match);
+                loop {
+                    let ended = delete(&api, &sensor, data.0, if_match).await;
+                    match tries.again(&ended) {
+                        Some(pause) => sleep(pause).await,
+                        None => return ended.into(),
+                    }
+                }
+            }
             Err(fault) => fault.into(),
         }
     }
@@ -248,7 +259,7 @@ impl Sensors {
     ) -> Retagged<SensorView> {
         let named = find(&api, &device)
             .and_then(|device| device.sensor(&sensor).ok_or_else(|| Fault::not_found("sensor")));
-        let edit = |sensor: &Sensor| body.0?.edit(sensor.settings());
+        let edit = |sensor: &Sensor| body.0.clone()?.edit(sensor.settings());
         change((&api, &caller), named, if_match.0.as_deref(), edit).await.into()
     }
 }
@@ -335,14 +346,21 @@ async fn change(
     (api, caller): (&Api, &Caller<DevicesWrite>),
     sensor: Result<Arc<Sensor>, Fault>,
     if_match: Option<&str>,
-    edit: impl FnOnce(&Sensor) -> Result<SensorEdit, Fault>,
+    edit: impl Fn(&Sensor) -> Result<SensorEdit, Fault>,
 ) -> Result<(SensorView, String), Fault> {
     let sensor = sensor?;
-    let version = sensor.with_settings(|settings| settings.version);
-    etag::check(if_match, version)?;
-    let edit = edit(&sensor)?;
-    let said_before = said(&sensor.settings());
-    let version = api.store.update_sensor(sensor.id, version, &edit).await?;
+    let mut tries = Tries::of(if_match);
+    let (edit, said_before, version) = loop {
+        let before = sensor.settings();
+        etag::check(if_match, before.version)?;
+        let edit = edit(&sensor)?;
+        let ended = api.store.update_sensor(sensor.id, before.version, &edit).await;
+        let ended = ended.map_err(Fault::from);
+        match tries.again(&ended) {
+            Some(pause) => sleep(pause).await,
+            None => break (edit, said(&before), ended?),
+        }
+    };
     sensor.apply(edit, version);
     caller.note(json!({"before": said_before, "after": said(&sensor.settings())}));
     reconsider(api, &sensor);

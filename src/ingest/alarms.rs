@@ -203,6 +203,7 @@ impl Work {
                     Err(error) if !order.is_of_operator() => {
                         if self.is_hopeless(&error) {
                             tracing::error!(%error, "an order of the alarm engine is dropped");
+                            order.answer(Err(error));
                             break;
                         }
                     }

@@ -47,6 +47,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// Devices in one transaction of such a write.
 const FLUSH_CHUNK: usize = 500;
+/// What the sender of a message is told which the store refuses for what it is.
+pub(super) const UNSTORABLE: &str = "the store can not hold this message";
 pub(super) const RETRY_FIRST: Duration = Duration::from_millis(20);
 pub(super) const RETRY_LAST: Duration = Duration::from_secs(2);
 
@@ -392,8 +394,7 @@ impl Work {
         tracing::warn!(
             topic = &*submission.origin.topic, %error, "the store refuses a message; quarantined"
         );
-        let detail = "the store can not hold this message";
-        let rejection = Rejection::of_message(RejectionReason::Poison, detail);
+        let rejection = Rejection::of_message(RejectionReason::Poison, UNSTORABLE);
         let (registry, limits) = (&*self.registry, &self.limits);
         let kept = self.writer.transaction(|transaction| {
             let mut stage = Stage { transaction, registry, limits, staged: Staged::default() };

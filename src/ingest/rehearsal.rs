@@ -10,10 +10,12 @@ use std::{
 use metrics::counter;
 
 use super::{
-    committer::Work,
+    committer::{UNSTORABLE, Work},
     outcome::Detailed,
+    rejection::{Rejection, RejectionReason},
     stage::{Stage, Staged, StagedMessage},
     submission::{Submission, Task},
+    verdict::Verdict,
 };
 use crate::metrics::names;
 
@@ -21,6 +23,13 @@ use crate::metrics::names;
 fn next(left: &mut VecDeque<Box<Submission>>) -> Option<Box<Submission>> {
     left.retain(|submission| !submission.is_given_up());
     left.pop_front()
+}
+
+/// What the store can't hold it will refuse each time, and what panics will panic again: as the
+/// committer has it, that is the message's fault.
+fn refused() -> Detailed {
+    let rejection = Rejection::of_message(RejectionReason::Poison, UNSTORABLE);
+    Detailed { verdict: Verdict::Refused(vec![rejection]), ..Detailed::default() }
 }
 
 impl Work {
@@ -52,12 +61,12 @@ impl Work {
             },
             Ok(Err(error)) => {
                 counter!(names::STORE_ERRORS, "kind" => error.label()).increment(1);
-                Detailed::default()
+                if error.is_poison() { refused() } else { Detailed::default() }
             }
             Err(_) => {
                 counter!(names::TASK_PANICS).increment(1);
                 tracing::error!("the rehearsal of a message panicked");
-                Detailed::default()
+                refused()
             }
         };
         if let Task::Rehearsal(submission) = task {

@@ -116,6 +116,8 @@ struct Lines {
     length: u64,
     /// Bytes that may be read before the next pause.
     left: u64,
+    /// Bytes of a packed file that are read over first: they were dealt with before a restart.
+    behind: u64,
 }
 
 enum Next<'a> {
@@ -144,8 +146,8 @@ impl Lines {
             Box::new(file)
         };
         let line = Vec::with_capacity(512);
-        let (number, offset, length) = (0, 0, 0);
-        Ok(Self { reader, order, columns: None, number, offset, line, length, left: STEP })
+        let (number, offset, length, behind) = (0, 0, 0, 0);
+        Ok(Self { reader, order, columns: None, number, offset, line, length, left: STEP, behind })
     }
 
     /// Goes to where a job was; what has been read by then (the head) stays read.
@@ -154,13 +156,22 @@ impl Lines {
             return Ok(());
         }
         if self.order.is_gzip {
-            io::copy(&mut (&mut self.reader).take(offset - self.offset), &mut io::sink())?;
+            self.behind = offset - self.offset;
         } else {
             let mut file = File::open(path)?;
             file.seek(SeekFrom::Start(offset))?;
             self.reader = Box::new(BufReader::with_capacity(128 * 1024, file));
         }
         (self.offset, self.number) = (offset, number);
+        Ok(())
+    }
+
+    /// Reads over a step of what is behind.
+    fn catch_up(&mut self) -> io::Result<()> {
+        let step = self.behind.min(STEP);
+        let read = io::copy(&mut (&mut self.reader).take(step), &mut io::sink())?;
+        // A file that has become shorter ends here.
+        self.behind = if read < step { 0 } else { self.behind - step };
         Ok(())
     }
 
@@ -218,6 +229,10 @@ impl Lines {
 
     fn piece(&mut self, terms: Terms<'_>) -> Result<Piece, JobError> {
         let mut piece = Piece::default();
+        if self.behind > 0 {
+            self.catch_up().map_err(unreadable)?;
+            return Ok(piece);
+        }
         self.left = STEP;
         while piece.rows.len() + piece.errors.len() < PIECE {
             let columns = self.columns.take();

@@ -45,6 +45,8 @@ pub const JOB_KINDS: [&str; 4] = [DELETE_DEVICE, DELETE_SENSOR, DELETE_DATA, IMP
 
 /// Imports that may wait, and files that may be on their way in.
 const IMPORTS_MAX: usize = 16;
+/// Deletions of ranges that may wait; those of devices and sensors are as many as there are of these.
+const RANGES_MAX: usize = 100;
 /// Between two looks at a store that does not answer.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -55,8 +57,8 @@ pub enum JobError {
     Store(#[from] StoreError),
     #[error("it is being deleted already")]
     Leaving,
-    #[error("{IMPORTS_MAX} imports are waiting already")]
-    Full,
+    #[error("{0} {1} are waiting already; order it again when some of them have ended")]
+    Full(usize, &'static str),
     #[error("it has ended already")]
     Ended,
     #[error("it was called off")]
@@ -176,13 +178,14 @@ impl Jobs {
     /// Deletes readings of a range; their sensors stay, and go on.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When too many wait, or the store does not answer.
     pub async fn delete_data(
         &self,
         subject: String,
         sensors: &[Arc<Sensor>],
         range: TimeRange,
     ) -> Result<JobRow, JobError> {
+        self.must_have_room(DELETE_DATA, RANGES_MAX, "deletions of readings").await?;
         let total = i64::try_from(sensors.len()).unwrap_or(i64::MAX);
         let parameters = removal::data_parameters(sensors, range);
         self.queue(DELETE_DATA, subject, total, parameters).await
@@ -217,10 +220,7 @@ impl Jobs {
     /// # Errors
     /// When the file's head says that it can't be read, too many wait, or the store does not answer.
     pub async fn import(&self, file: SpooledFile, order: ImportOrder) -> Result<JobRow, JobError> {
-        let unfinished = self.store.unfinished_jobs().await?;
-        if unfinished.iter().filter(|row| row.kind == IMPORT_DATA).count() >= IMPORTS_MAX {
-            return Err(JobError::Full);
-        }
+        self.must_have_room(IMPORT_DATA, IMPORTS_MAX, "imports").await?;
         let (subject, total) = (file.name().to_owned(), file.bytes());
         let checked =
             tokio::task::spawn_blocking(move || import::check(&file, order).map(|()| file));
@@ -229,6 +229,17 @@ impl Jobs {
         let row = self.queue(IMPORT_DATA, subject, total, order.parameters()).await?;
         file.keep();
         Ok(row)
+    }
+
+    async fn must_have_room(
+        &self,
+        kind: &str,
+        max: usize,
+        told: &'static str,
+    ) -> Result<(), JobError> {
+        let unfinished = self.store.unfinished_jobs().await?;
+        let waiting = unfinished.iter().filter(|row| row.kind == kind).count();
+        if waiting < max { Ok(()) } else { Err(JobError::Full(max, told)) }
     }
 
     async fn queue(
@@ -279,6 +290,12 @@ impl Jobs {
         tokio::time::sleep(RETRY).await;
     }
 
+    /// `false`, too, where the store does not say.
+    async fn is_called_off(&self, id: i64) -> bool {
+        let row = self.store.job(id).await.ok().flatten();
+        row.is_some_and(|row| row.state == CANCELLING)
+    }
+
     async fn perform(&self, mut row: JobRow) {
         if row.state == QUEUED {
             let at = self.now();
@@ -291,6 +308,9 @@ impl Jobs {
             row.started_at = Some(at);
             RUNNING.clone_into(&mut row.state);
         }
+        // What another job of it has ended with, it may have been let go again.
+        removal::mark(&self.registry, &row);
+        self.reconsider(&row);
         tracing::info!(job = row.id, kind = row.kind, subject = row.subject, "job begun");
         let mut progress = Progress::of(&row, self.clock.monotonic());
         let work = AssertUnwindSafe(self.work(&row, &mut progress)).catch_unwind().await;
@@ -333,6 +353,10 @@ impl Jobs {
             match step {
                 Err(JobError::Store(error)) if !error.is_poison() => {
                     self.wait_for_store(&error).await;
+                    // No step was made that would have seen it.
+                    if self.is_called_off(row.id).await {
+                        return Err(JobError::Cancelled);
+                    }
                 }
                 ended => return ended,
             }

@@ -93,6 +93,7 @@ impl Jobs {
     }
 
     /// Ends what is open of the alarms, and deletes their rows once nobody can write them any more.
+    /// An end that the store refuses for what it is ends the job: it would be refused again.
     async fn end_alarms(
         &self,
         device: &Arc<Device>,
@@ -103,7 +104,7 @@ impl Jobs {
         let key = device.key.to_string();
         self.committer.order(Order::Forget { device, sensor, done: Some(done) });
         let not_carried_out = |_| StoreError::Unavailable("alarms are not ended yet".to_owned());
-        ended.await.map_err(not_carried_out)?;
+        ended.await.map_err(not_carried_out)??;
         Ok(self.store.delete_alarms(&key, sensor).await?)
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{io::AsyncWriteExt, sync::OwnedSemaphorePermit};
 
-use super::{IMPORT_DATA, JobError, Jobs};
+use super::{IMPORT_DATA, IMPORTS_MAX, JobError, Jobs};
 use crate::store::JobRow;
 
 /// Tells apart files that begin in the same microsecond.
@@ -34,7 +34,7 @@ impl Jobs {
     /// # Errors
     /// When too many are on their way in, or the file can't be made.
     pub async fn spool(&self) -> Result<Spool, JobError> {
-        let permit = self.spools.clone().try_acquire_owned().map_err(|_| JobError::Full)?;
+        let permit = self.spools.clone().try_acquire_owned().map_err(|_| JobError::Full(IMPORTS_MAX, "imports"))?;
         tokio::fs::create_dir_all(&self.folder).await?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("import-{}-{number}", self.clock.unix_micros());

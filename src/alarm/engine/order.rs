@@ -58,7 +58,8 @@ pub enum Order {
         device: Arc<Device>,
         /// This one of its sensors only.
         sensor: Option<SensorId>,
-        done: Option<Done>,
+        /// Told what the store says that will not change; dropped: it may be asked for again.
+        done: Option<oneshot::Sender<Result<(), StoreError>>>,
     },
     Presence {
         device: Arc<Device>,
@@ -142,11 +143,15 @@ impl Order {
             }
             (Self::OperateAll { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
             (
-                Self::PutRule { done: Some(done), .. }
-                | Self::RemoveRule { done: Some(done), .. }
-                | Self::Forget { done: Some(done), .. },
+                Self::PutRule { done: Some(done), .. } | Self::RemoveRule { done: Some(done), .. },
                 Ok(_),
             ) => drop(done.send(())),
+            (Self::Forget { done: Some(done), .. }, Ok(_)) => drop(done.send(Ok(()))),
+            (Self::Forget { done: Some(done), .. }, Err(OrderError::Store(error)))
+                if error.is_poison() =>
+            {
+                drop(done.send(Err(error)));
+            }
             _ => {}
         }
     }

@@ -30,6 +30,7 @@ use self::{
 };
 pub(super) use self::{
     limits::{Running, has_body},
+    queries::reads_query,
     request_id::RequestId,
 };
 use super::problem::Fault;

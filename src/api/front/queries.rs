@@ -35,6 +35,11 @@ const TOLD_MAX: usize = 8;
 /// Bytes of an unknown parameter's name that are repeated.
 const NAME_MAX: usize = 64;
 
+/// Whether parameters that the operations of a path do not know are refused.
+pub(in crate::api) fn reads_query(path: &str) -> bool {
+    path.starts_with("/api/") && !LENIENT.contains(&path)
+}
+
 pub(super) struct Queries(Paths<Vec<Known>>);
 
 /// What one operation knows.
@@ -49,8 +54,7 @@ impl Queries {
     /// `document`: the OpenAPI document.
     pub(super) fn new(document: &Value) -> Self {
         let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
-        let strict = paths
-            .filter(|(path, _)| path.starts_with("/api/") && !LENIENT.contains(&path.as_str()));
+        let strict = paths.filter(|(path, _)| reads_query(path));
         let known = strict.map(|(path, item)| {
             let operations = item.as_object().into_iter().flatten();
             let known = operations.filter_map(|(method, operation)| Known::read(method, operation));

@@ -125,6 +125,7 @@ answers! {
         Forbidden = 403 "The key does not allow this",
         NotFound = 404 "There is no such thing",
         Invalid = 422 "A parameter is out of its range",
+        TooMany = 429 "Too many at a time, or too many requests in a second",
     }
 }
 
