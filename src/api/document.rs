@@ -105,7 +105,11 @@ fn add_refusals(path: &str, method: &str, operation: &mut Value) {
         (is_closed, "403", "The key or the role does not allow this"),
         (is_repeatable, "409", "The same Idempotency-Key is under way"),
         (has_body, "413", "The body is too large"),
-        (front::reads_query(path) || is_repeatable, "422", "A parameter is unknown or out of its range"),
+        (
+            front::reads_query(path) || is_repeatable,
+            "422",
+            "A parameter is unknown or out of its range",
+        ),
         (true, "429", "Too many requests in a second; wait as Retry-After says"),
         (true, "503", "Too many requests at a time, or the store does not answer"),
     ];

@@ -44,7 +44,9 @@ impl Places {
         let permit = self.all.clone().try_acquire_owned().ok();
         match (seat, permit) {
             (Some(seat), Some(permit)) => Ok(Place { _permit: permit, _seat: seat }),
-            (None, _) => Err(refusal(&format!("this address receives {OF_ONE_MAX} exports already"))),
+            (None, _) => {
+                Err(refusal(&format!("this address receives {OF_ONE_MAX} exports already")))
+            }
             (_, None) => Err(refusal(&format!("{EXPORTS_MAX} exports are running already"))),
         }
     }

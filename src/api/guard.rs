@@ -16,13 +16,16 @@ use poem::{
     Endpoint, IntoResponse, Request, Response,
     http::{Method, StatusCode, header},
 };
-use poem_openapi::OperationId;
+use poem_openapi::{
+    OperationId,
+    error::{ParseParamError, ParsePathError},
+};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::{
     caller::{self, Noted, unauthorized},
-    front::{Front, RequestId, Running, has_body},
+    front::{Front, RequestId, Running, Unread, has_body},
     idempotency::{self, Idempotency},
     imports,
     problem::{Fault, with_hints},
@@ -327,17 +330,19 @@ fn as_problem(error: poem::Error) -> Response {
         return error.into_response();
     }
     let status = error.status();
+    let query = error.downcast_ref::<ParseParamError>().map(|error| error.name);
+    let path = error.downcast_ref::<ParsePathError>().map(|error| error.name);
+    let unread = query.or(path).map(Unread);
     let detail = if status.is_server_error() {
         tracing::error!(%error, "a request failed");
         String::new()
     } else {
-        // poem numbers the parts of a path instead of naming them.
-        match error.to_string() {
-            text if text.starts_with("failed to parse path") => text
-                .split_once("`: ")
-                .map_or(text.clone(), |(_, reason)| format!("the path: {reason}")),
-            text => text,
-        }
+        error.to_string()
     };
-    Fault::new(status, detail).into_response()
+    let mut response = Fault::new(status, detail).into_response();
+    // Of what poem-openapi says of a parameter `front` makes a sentence.
+    if let Some(unread) = unread {
+        response.extensions_mut().insert(unread);
+    }
+    response
 }

@@ -28,6 +28,8 @@ enum NotificationProgress {
     Dead,
     /// Silenced, or its target or device is gone
     Cancelled,
+    /// The rule's cooldown held it back until it was over
+    Suppressed,
 }
 
 /// Something told of an alarm to one target
@@ -50,7 +52,7 @@ struct Notification {
     /// When it may go, or goes again
     not_before: Time,
     sent_at: Option<Time>,
-    /// Why the last try failed, or why it was cancelled
+    /// Why the last try failed, or why it was cancelled or held back
     error: Option<String>,
     /// What is told: a snapshot of the alarm
     notice: Value,
@@ -150,6 +152,7 @@ impl From<NotificationProgress> for NotificationState {
             NotificationProgress::Sent => Self::Sent,
             NotificationProgress::Dead => Self::Dead,
             NotificationProgress::Cancelled => Self::Cancelled,
+            NotificationProgress::Suppressed => Self::Suppressed,
         }
     }
 }
@@ -161,6 +164,7 @@ impl From<NotificationState> for NotificationProgress {
             NotificationState::Sent => Self::Sent,
             NotificationState::Dead => Self::Dead,
             NotificationState::Cancelled => Self::Cancelled,
+            NotificationState::Suppressed => Self::Suppressed,
         }
     }
 }

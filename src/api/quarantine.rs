@@ -1,6 +1,7 @@
 //! Refused messages: look at them, try them again, delete them.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use poem::http::StatusCode;
 use poem_openapi::{
     Object, OpenApi,
     param::{Path, Query},
@@ -14,7 +15,7 @@ use super::{
     wire::Time,
 };
 use crate::{
-    ingest::{Retried, retry_quarantined},
+    ingest::{Retried, Verdict, retry_quarantined},
     store::QuarantineRow,
 };
 
@@ -54,7 +55,7 @@ struct Entry {
 struct RetryResult {
     /// Taken in full; the entry is gone
     ok: bool,
-    /// `stored`, `partial`, `held` or `refused`
+    /// `stored`, `partial` or `held`
     status: String,
     accepted: u64,
     rejected: Vec<FieldError>,
@@ -88,7 +89,8 @@ impl Quarantine {
     /// Try a refused message again
     ///
     /// As if it came just now, but with the time of its receipt. Taken in full, it leaves the
-    /// quarantine.
+    /// quarantine; taken in part (`partial`), or held because its device waits for approval (`held`), it
+    /// stays. Refused again, it is answered 422, with the reasons.
     #[oai(
         path = "/api/quarantine/:id/retry",
         method = "post",
@@ -130,12 +132,18 @@ async fn list(
 }
 
 async fn retry(api: &Api, id: i64) -> Result<RetryResult, Fault> {
-    let (ok, verdict) = match retry_quarantined(&api.store, &api.tap, id).await? {
+    let retried = retry_quarantined(&api.store, &api.tap, id).await?;
+    api.committer.recount_quarantine();
+    let (ok, verdict) = match retried {
         Retried::Missing => return Err(Fault::not_found("quarantined message")),
         Retried::Taken(verdict) => (true, verdict),
+        // The request was right; the message still is not.
+        Retried::Refused(Verdict::Refused(rejections)) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            return Err(Fault { status, ..Fault::refused(&rejections) });
+        }
         Retried::Refused(verdict) => (false, verdict),
     };
-    api.committer.recount_quarantine();
     Ok(RetryResult {
         ok,
         status: verdict.label().to_owned(),

@@ -34,7 +34,11 @@ impl Jobs {
     /// # Errors
     /// When too many are on their way in, or the file can't be made.
     pub async fn spool(&self) -> Result<Spool, JobError> {
-        let permit = self.spools.clone().try_acquire_owned().map_err(|_| JobError::Full(IMPORTS_MAX, "imports"))?;
+        let permit = self
+            .spools
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| JobError::Full(IMPORTS_MAX, "imports"))?;
         tokio::fs::create_dir_all(&self.folder).await?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("import-{}-{number}", self.clock.unix_micros());

@@ -70,6 +70,7 @@ where
 {
     let mut buffer = BytesMut::with_capacity(1024);
     let address = peer.address;
+    let mut client_id = String::new();
     let read = read_connect(&mut stream, &mut buffer, peer.listener.packet_size_max);
     let opened = match timeout_at(peer.deadline, read).await {
         Err(_) => {
@@ -79,7 +80,10 @@ where
         }
         Ok(None) => return None,
         Ok(Some(Err(refusal))) => Err(refusal),
-        Ok(Some(Ok(connect))) => admit(broker, *connect, peer).await,
+        Ok(Some(Ok(connect))) => {
+            client_id.clone_from(&connect.client_id);
+            admit(broker, *connect, peer).await
+        }
     };
     match opened {
         Ok(admitted) => {
@@ -103,7 +107,7 @@ where
             if let Some(will) = refusal.will.take() {
                 broker.publish_will(will).await;
             }
-            refuse(broker, &mut stream, &refusal, address).await;
+            refuse(broker, &mut stream, &refusal, (address, &client_id)).await;
             None
         }
     }
@@ -161,10 +165,18 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     broker: &Broker,
     stream: &mut S,
     refusal: &Refusal,
-    peer: SocketAddr,
+    (peer, client_id): (SocketAddr, &str),
 ) {
     broker.counters.refused(refusal.reason);
-    tracing::info!(%peer, reason = refusal.reason.label(), detail = refusal.text, "CONNECT refused");
+    // Whatever the client has typed: escaped, and no longer than one that is taken.
+    let client_id = client_id.get(..client_id.floor_char_boundary(CLIENT_ID_BYTES_MAX));
+    tracing::info!(
+        %peer,
+        client_id = ?client_id.unwrap_or_default(),
+        reason = refusal.reason.label(),
+        detail = refusal.text,
+        "CONNECT refused"
+    );
     let is_broken =
         matches!(refusal.reason, ReasonCode::MALFORMED_PACKET | ReasonCode::PROTOCOL_ERROR);
     let Some(version) = refusal.version else {

@@ -3,7 +3,7 @@
 
 use rusqlite::params;
 
-use super::{AlarmEventRow, AlarmRow, NewNotification, StoreError, Transaction};
+use super::{AlarmEventRow, AlarmRow, NewNotification, NotificationState, StoreError, Transaction};
 use crate::telemetry::Timestamp;
 
 pub(super) const SAVE: &str = "INSERT INTO alarm (id, rule_id, rule_version, rule_name, device, \
@@ -108,11 +108,32 @@ impl Transaction<'_> {
         &mut self,
         notification: &NewNotification,
     ) -> Result<bool, StoreError> {
+        self.insert_notification(notification, NotificationState::Waiting, None)
+    }
+
+    /// Keeps one that is told to nobody, and why. `false`: there is one with its key.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn note_suppressed_notification(
+        &mut self,
+        notification: &NewNotification,
+        why: &str,
+    ) -> Result<bool, StoreError> {
+        self.insert_notification(notification, NotificationState::Suppressed, Some(why))
+    }
+
+    fn insert_notification(
+        &mut self,
+        notification: &NewNotification,
+        state: NotificationState,
+        error: Option<&str>,
+    ) -> Result<bool, StoreError> {
         let inserted = self
             .prepared(
                 "INSERT INTO notification (key, alarm_id, event_id, target, channel, kind, \
-                 group_key, body, state, attempts, not_before, created_at) VALUES (?1, ?2, ?3, ?4, \
-                 ?5, ?6, ?7, ?8, 'waiting', 0, ?9, ?10) ON CONFLICT (key) DO NOTHING",
+                 group_key, body, state, attempts, not_before, created_at, error) VALUES (?1, ?2, \
+                 ?3, ?4, ?5, ?6, ?7, ?8, ?11, 0, ?9, ?10, ?12) ON CONFLICT (key) DO NOTHING",
             )?
             .execute(params![
                 notification.key,
@@ -124,7 +145,9 @@ impl Transaction<'_> {
                 notification.group_key,
                 notification.body,
                 notification.not_before.as_micros(),
-                notification.created_at.as_micros()
+                notification.created_at.as_micros(),
+                state.as_str(),
+                error
             ])?;
         Ok(inserted == 1)
     }

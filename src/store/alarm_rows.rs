@@ -102,6 +102,8 @@ pub enum NotificationState {
     Sent,
     Dead,
     Cancelled,
+    /// Kept from being told before it waited.
+    Suppressed,
 }
 
 impl NotificationState {
@@ -111,6 +113,7 @@ impl NotificationState {
             Self::Sent => "sent",
             Self::Dead => "dead",
             Self::Cancelled => "cancelled",
+            Self::Suppressed => "suppressed",
         }
     }
 
@@ -120,6 +123,7 @@ impl NotificationState {
             "waiting" => Self::Waiting,
             "sent" => Self::Sent,
             "cancelled" => Self::Cancelled,
+            "suppressed" => Self::Suppressed,
             _ => Self::Dead,
         }
     }

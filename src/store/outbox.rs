@@ -63,9 +63,9 @@ pub(super) const WAITING: &str = "SELECT \
 pub(super) const COUNTS: &str =
     "SELECT channel, state, count(*) AS count FROM notification GROUP BY channel, state";
 pub(super) const TRIM: &str = "DELETE FROM notification WHERE id IN (SELECT id FROM notification \
-    WHERE state IN ('sent', 'cancelled', 'dead') AND created_at < ? LIMIT ?)";
+    WHERE state IN ('sent', 'cancelled', 'dead', 'suppressed') AND created_at < ? LIMIT ?)";
 pub(super) const TRIM_MORE: &str = "DELETE FROM notification WHERE id IN (SELECT id FROM \
-    notification WHERE state IN ('sent', 'cancelled', 'dead') AND id <= ? LIMIT ?)";
+    notification WHERE state IN ('sent', 'cancelled', 'dead', 'suppressed') AND id <= ? LIMIT ?)";
 /// The newest of those that are not among the newest so many.
 pub(super) const BEYOND: &str = "SELECT id FROM notification ORDER BY id DESC LIMIT 1 OFFSET ?";
 
@@ -274,7 +274,7 @@ impl Store {
         Ok(rows.into_iter().map(row).collect())
     }
 
-    /// Deletes notifications that were sent, cancelled or given up and were made before `before` or are
+    /// Deletes notifications that were sent, cancelled, suppressed or given up and were made before `before` or are
     /// not among the newest `keep`, at most `limit` of each in one go; returns how many.
     ///
     /// # Errors

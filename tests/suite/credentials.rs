@@ -109,6 +109,40 @@ async fn topics_are_given_away_by_those_only_who_may_grant_them() {
     make_key(&brooklet, &operator, bound("other")).await;
     make_key(&brooklet, &operator, bound("unseen")).await;
     issue(&brooklet, &key, "esp", json!({})).await;
+    // Nor is a key prolonged by those who may not make it.
+    let (id, _) = make_key(&brooklet, &key, bound("esp")).await;
+    let path = format!("/api/keys/{id}");
+    let longer = Some(json!({"expires_at": "2999-01-01T00:00:00Z"}));
+    let refused = ask(&brooklet, &operator, Method::PATCH, &path, longer.clone()).await;
+    assert_eq!(refused.status, 403, "{}", refused.text);
+    let prolonged = ask(&brooklet, &key, Method::PATCH, &path, longer).await;
+    assert_eq!(prolonged.status, 200, "{}", prolonged.text);
+}
+
+#[tokio::test]
+async fn a_password_that_changes_while_it_is_checked_lets_nobody_in() {
+    let (brooklet, key) = world(&[]).await;
+    let mut old = "the first fine password".to_owned();
+    let body = json!({"name": "ann", "role": "admin", "password": old});
+    assert_eq!(ask(&brooklet, &key, Method::POST, "/api/users", Some(body)).await.status, 201);
+    for round in 0..3 {
+        let new = format!("another fine password {round}");
+        let connect = login(5, "ann", Some("ann"), Some(&old));
+        let (mut client, body) =
+            (Client::raw(brooklet.mqtt).await, json!({"password": new.clone()}));
+        let path = "/api/users/ann/password";
+        let (answer, changed) = tokio::join!(
+            client.log_in(&connect),
+            ask(&brooklet, &key, Method::PUT, path, Some(body))
+        );
+        assert_eq!(changed.status, 204, "{}", changed.text);
+        // Either it was too late, or it was in and is cut.
+        match answer {
+            Some(0) => assert_eq!(client.goodbye().await, Some(0x87)),
+            refused => assert_eq!(refused, WRONG),
+        }
+        old = new;
+    }
 }
 
 #[tokio::test]

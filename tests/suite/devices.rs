@@ -183,3 +183,26 @@ async fn a_deleted_device_is_as_if_never_seen() {
     assert_eq!(history["items"].as_array().unwrap().len(), 1);
     assert_eq!(history["items"][0]["value"], 2.0);
 }
+
+#[tokio::test]
+async fn changes_without_if_match_do_not_get_in_each_others_way() {
+    let brooklet = Brooklet::with(&[("DEVICES__UNKNOWN", "pending")]).await;
+    let mut device = brooklet.connect("d").await;
+    device.publish("devices/d/data", r#"{"t": 1}"#).await;
+    let approve = || brooklet.request(Method::POST, "/api/devices/d/approve", None);
+    let label = |n: usize| {
+        let body = json!({"labels": {"n": n.to_string()}});
+        brooklet.request(Method::PATCH, "/api/devices/d", Some(body))
+    };
+    let approved = futures_util::future::join_all((0..8).map(|_| approve()));
+    let labelled = futures_util::future::join_all((0..8).map(label));
+    let (approved, labelled) = tokio::join!(approved, labelled);
+    for answer in approved.iter().chain(&labelled) {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    assert_eq!(brooklet.get("/api/devices/d").await["approval"], "active");
+    let stale = [("If-Match", "\"1\"")];
+    let body = Some(json!({"name": "x"}));
+    let refused = brooklet.request_with(Method::PATCH, "/api/devices/d", body, &stale).await;
+    assert_eq!(refused.status, 412, "{}", refused.text);
+}

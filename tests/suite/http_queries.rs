@@ -47,6 +47,26 @@ async fn a_misspelt_filter_is_refused_with_the_name_that_was_meant() {
 }
 
 #[tokio::test]
+async fn what_can_not_be_read_is_told_in_the_words_of_the_caller() {
+    let brooklet = Brooklet::start().await;
+    for (path, told) in [
+        ("/api/data/export?format=xml", "format can't be read: expected one of csv, ndjson"),
+        ("/api/devices?online=perhaps", "online can't be read: expected true or false"),
+        ("/api/devices?limit=-1", "limit can't be read: expected a whole number, 0 or more"),
+        ("/api/data/latest?sensor_id=x", "sensor_id can't be read: expected a whole number"),
+        (
+            "/api/data?from=yesterday",
+            "from can't be read: expected a time such as 2025-12-19T06:30:00Z",
+        ),
+        ("/api/sensors/one", "id can't be read: expected a whole number"),
+    ] {
+        let refused = brooklet.request(Method::GET, path, None).await;
+        assert_eq!((refused.status.as_u16(), &refused.body["detail"]), (400, &json!(told)));
+        assert!(refused.body["request_id"].is_string(), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
 async fn who_may_not_is_told_that_first() {
     let (brooklet, admin) = closed(&[]).await;
     let path = "/api/devices?devise=d";

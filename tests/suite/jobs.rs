@@ -330,3 +330,128 @@ async fn jobs_go_on_after_kill_9() {
     assert_eq!(brooklet.request(Method::GET, "/api/devices/d3", None).await.status, 404);
     assert_eq!(total(&brooklet, "").await, count - (count + 3) / 7);
 }
+
+/// Readings of 666 are what the store refuses.
+fn poison(brooklet: &Brooklet, trigger: &str) {
+    let connection = rusqlite::Connection::open(brooklet.database()).unwrap();
+    let text = format!("CREATE TRIGGER poison {trigger} BEGIN SELECT RAISE(ABORT, 'poison'); END");
+    connection.execute_batch(&text).unwrap();
+}
+
+#[tokio::test]
+async fn what_the_store_refuses_ends_a_dry_run_and_is_told() {
+    let mut brooklet = with_readings(1).await;
+    brooklet.may_log_errors();
+    poison(&brooklet, "BEFORE INSERT ON reading WHEN NEW.value = 666");
+    let path = "/api/ingest/dry-run?topic=devices/d/data";
+    let told = brooklet.request(Method::POST, path, Some(json!({"a": 666}))).await;
+    assert_eq!((told.status.as_u16(), &told.body["status"]), (200, &json!("refused")));
+    let file = format!("device,sensor,ts,value\nd,a,{},666\ne,a,{START},1\n", START + 1);
+    for query in ["dry_run=true", ""] {
+        let job = brooklet.ended(&import(&brooklet, query, file.clone(), CSV).await).await;
+        let result = &job["result"];
+        assert_eq!(
+            (&job["state"], &result["stored"], &result["refused"]),
+            (&json!("done"), &json!(1), &json!(1)),
+            "{query}: {job}"
+        );
+        let error = result["errors"][0]["detail"].as_str().unwrap();
+        assert!(error.contains("the store can not hold this message"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_whose_alarms_can_not_end_fails_and_says_so() {
+    let mut brooklet = with_readings(1).await;
+    brooklet.may_log_errors();
+    let rule = json!({
+        "name": "hot",
+        "scope": {"sensors": ["a"]},
+        "levels": [{"severity": "major", "condition": {"type": "above", "limit": 100}}],
+    });
+    let made = brooklet.request(Method::POST, "/api/alarm-rules", Some(rule)).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let mut device = brooklet.connect("d").await;
+    assert_eq!(device.publish("devices/d/data", r#"{"a": 500}"#).await.reason, 0);
+    let is_there = |page: &Value| !page["items"].as_array().unwrap().is_empty();
+    brooklet.eventually("/api/alarms?active=true", is_there).await;
+    poison(&brooklet, "BEFORE UPDATE ON alarm");
+    let ordered = brooklet.request(Method::DELETE, "/api/devices/d", None).await;
+    let job = brooklet.ended(&ordered).await;
+    assert_eq!(job["state"], "failed", "{job}");
+    assert!(job["error"].as_str().unwrap().contains("refused"), "{job}");
+    // Its data are taken again, and it can be deleted once the store can hold it.
+    assert_eq!(device.publish("devices/d/data", r#"{"b": 1}"#).await.reason, 0);
+    let connection = rusqlite::Connection::open(brooklet.database()).unwrap();
+    connection.execute_batch("DROP TRIGGER poison").unwrap();
+    let ordered = brooklet.request(Method::DELETE, "/api/devices/d", None).await;
+    assert_eq!(brooklet.ended(&ordered).await["state"], "done");
+}
+
+#[tokio::test]
+async fn exports_and_deletions_have_a_bound() {
+    let brooklet = Brooklet::start().await;
+    // More than the sockets in between hold.
+    let count = 150_000;
+    brooklet.ended(&import(&brooklet, "", lines(count), CSV).await).await;
+    let url = format!("http://{}/api/data/export", brooklet.http);
+    let mut running = Vec::new();
+    let refused = loop {
+        let answer = reqwest::get(&url).await.unwrap();
+        match answer.status().as_u16() {
+            200 => running.push(answer),
+            _ => break answer,
+        }
+        assert!(running.len() <= 4, "no bound");
+    };
+    assert_eq!((refused.status().as_u16(), running.len()), (429, 4));
+    assert!(refused.headers().contains_key("retry-after"));
+    let text = refused.text().await.unwrap();
+    assert!(text.contains("this address receives 4 exports already"), "{text}");
+    // One that is received in full gives its place back.
+    let file = running.pop().unwrap().text().await.unwrap();
+    assert_eq!(file.lines().count() as i64, count + 1);
+    let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
+    while reqwest::get(&url).await.unwrap().status() != 200 {
+        assert!(std::time::Instant::now() < deadline);
+    }
+    drop(running);
+
+    // While one deletion waits for the store, others queue up to a bound.
+    let connection = rusqlite::Connection::open(brooklet.database()).unwrap();
+    let row = "INSERT INTO job (kind, state, subject, total, done, parameters, checkpoint, result, created_at) \
+               VALUES ('delete_data', 'queued', 'd', 1, 0, '{\"sensors\": []}', '{}', '{}', 0)";
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for _ in 0..100 {
+        connection.execute(row, []).unwrap();
+    }
+    connection.execute_batch("COMMIT").unwrap();
+    let path = "/api/data?device_id=d1";
+    let refused = brooklet.request(Method::DELETE, path, None).await;
+    assert_eq!(refused.status, 429, "{}", refused.text);
+    assert!(
+        refused.text.contains("100 deletions of readings are waiting already"),
+        "{}",
+        refused.text
+    );
+}
+
+#[tokio::test]
+async fn a_packed_import_goes_on_after_kill_9() {
+    let mut brooklet = Brooklet::start().await;
+    let count = 60_000;
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(lines(count).as_bytes()).unwrap();
+    let headers = [CSV, ("Content-Encoding", "gzip")];
+    let body = packer.finish().unwrap();
+    let ordered = brooklet.send(Method::POST, "/api/data/import", body, &headers).await;
+    let location = ordered.headers["location"].to_str().unwrap().to_owned();
+    brooklet.eventually(&location, |job| job["done"] != 0).await;
+    brooklet.kill();
+    let brooklet = brooklet.restart().await;
+    let job = brooklet.eventually(&location, |job| job["state"] == "done").await;
+    let result = &job["result"];
+    let sum = result["stored"].as_i64().unwrap() + result["duplicates"].as_i64().unwrap();
+    assert_eq!((sum, &result["refused"]), (count, &json!(0)), "{job}");
+    assert_eq!(total(&brooklet, "").await, count);
+}

@@ -241,3 +241,35 @@ async fn an_edit_that_can_not_be_read_at_once_is_in_force_later() {
     database.execute_batch("ALTER TABLE silence RENAME TO silence_away").unwrap();
     assert_eq!(brooklet.request(Method::DELETE, &path, None).await.status, 204);
 }
+
+#[tokio::test]
+async fn what_the_cooldown_holds_back_leaves_a_trace() {
+    let brooklet = Brooklet::start().await;
+    assert_eq!(post(&brooklet, TARGETS, webhook()).await.status, 201);
+    let level = json!({"severity": "major", "condition": {"type": "above", "limit": 5}});
+    let rule = post(&brooklet, "/api/alarm-rules", json!({"name": "R", "levels": [level]})).await;
+    assert_eq!(rule.status, 201, "{}", rule.text);
+    let mut device = brooklet.connect("d").await;
+    let say = async |device: &mut crate::wire::Client, value: i32| {
+        device.publish("devices/d/data", json!({"t": value}).to_string()).await;
+    };
+    say(&mut device, 6).await;
+    say(&mut device, 1).await;
+    let suppressed = async || {
+        let page = brooklet.get("/api/notifications?state=suppressed").await;
+        page["items"].as_array().unwrap().clone()
+    };
+    assert!(suppressed().await.is_empty());
+    // However often it comes back within the cooldown: nobody is told, and one row says so.
+    for value in [7, 1, 8, 1, 9, 1] {
+        say(&mut device, value).await;
+    }
+    let kept = suppressed().await;
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!((&kept[0]["kind"], &kept[0]["target"]), (&json!("raised"), &json!("ops")));
+    assert_eq!(kept[0]["notice"]["value"], 7.0);
+    let why = kept[0]["error"].as_str().unwrap();
+    assert!(why.contains("held back by the rule's cooldown until"), "{why}");
+    let told = brooklet.get("/api/notifications?limit=100").await;
+    assert_eq!(told["items"].as_array().unwrap().len(), 3, "{told}");
+}

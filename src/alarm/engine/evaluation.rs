@@ -16,7 +16,7 @@ use super::{
     facts::{OwnedFacts, judged},
     index::{DeviceEntries, Entry, EntryId, Originator, Reader, Rule, Subject},
     rows::{to_event_row, to_row},
-    telling::{Told, tell},
+    telling::{Told, note_held_back, tell},
 };
 use crate::{
     alarm::{
@@ -414,6 +414,9 @@ impl<'a, 'txn> Evaluation<'a, 'txn> {
         for notice in &outcome.notices {
             let routing = self.engine.notifier.routing();
             self.judged.has_told |= tell(self.transaction, &routing, &told, notice)?;
+        }
+        if let Some(notice) = &outcome.held_back {
+            note_held_back(self.transaction, &self.engine.notifier.routing(), &told, notice)?;
         }
         Ok(())
     }

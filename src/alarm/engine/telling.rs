@@ -7,8 +7,8 @@ use crate::{
     alarm::{
         lifecycle::{self, AlarmRecord},
         notify::{
-            DeviceRef, LastValue, Notice, NoticeKind, Routing, RuleRef, SensorRef, group_key,
-            idempotency_key,
+            DeviceRef, LastValue, Notice, NoticeKind, Routing, RuleRef, SensorRef, Target,
+            group_key, idempotency_key,
         },
     },
     store::{NewNotification, StoreError, Transaction},
@@ -47,20 +47,51 @@ pub(super) fn tell(
     let (kind, severity) = (shown.kind.label(), shown.severity.as_str());
     let event = format!("{}/{kind}/{severity}/{}", shown.alarm_id, notice.at.as_micros());
     for target in routing.addressees(&shown, told.targets) {
-        transaction.enqueue_notification(&NewNotification {
-            key: idempotency_key(&event, &target.name),
-            alarm_id: Some(shown.alarm_id),
-            event_id: told.event,
-            target: target.name.clone(),
-            channel: target.kind().label().to_owned(),
-            kind: shown.kind.label().to_owned(),
-            group_key: group_key(target, &shown),
-            body: body.clone(),
-            not_before: told.now,
-            created_at: told.now,
-        })?;
+        transaction.enqueue_notification(&row(&shown, target, &event, &body, told))?;
     }
     Ok(true)
+}
+
+/// Leaves a trace of what the cooldown held back, for those who ask why nobody heard of it: one for each
+/// time that it would have been told, however often that came to nothing.
+pub(super) fn note_held_back(
+    transaction: &mut Transaction<'_>,
+    routing: &Routing,
+    told: &Told<'_>,
+    notice: &lifecycle::Notice,
+) -> Result<(), StoreError> {
+    let shown = shown(told.record, told.subject, notice);
+    let body = serde_json::to_string(&shown).unwrap_or_default();
+    let kind = shown.kind.label();
+    let event = format!("{}/{kind}/held/{}", shown.alarm_id, notice.at.as_micros());
+    let why = format!("held back by the rule's cooldown until {}; over by then", notice.at);
+    for target in routing.addressees(&shown, told.targets) {
+        let row =
+            NewNotification { not_before: notice.at, ..row(&shown, target, &event, &body, told) };
+        transaction.note_suppressed_notification(&row, &why)?;
+    }
+    Ok(())
+}
+
+fn row(
+    shown: &Notice,
+    target: &Target,
+    event: &str,
+    body: &str,
+    told: &Told<'_>,
+) -> NewNotification {
+    NewNotification {
+        key: idempotency_key(event, &target.name),
+        alarm_id: Some(shown.alarm_id),
+        event_id: told.event,
+        target: target.name.clone(),
+        channel: target.kind().label().to_owned(),
+        kind: shown.kind.label().to_owned(),
+        group_key: group_key(target, shown),
+        body: body.to_owned(),
+        not_before: told.now,
+        created_at: told.now,
+    }
 }
 
 /// What targets are shown, but for the last values.

@@ -42,6 +42,8 @@ pub struct Outcome {
     pub is_changed: bool,
     pub events: Vec<AlarmEvent>,
     pub notices: Vec<Notice>,
+    /// What the cooldown held back until it was true no more; `at`: when it would have been told.
+    pub held_back: Option<Notice>,
 }
 
 impl Outcome {
@@ -79,6 +81,7 @@ impl Alarm {
             Change::Command { at, .. } => at,
         };
         self.fire(policy, at, false, &mut outcome);
+        let waiting = self.record.as_ref().and_then(|record| record.waiting(policy));
         match change {
             Change::Transition(transition) => {
                 self.transition(policy, facts, transition, &mut outcome);
@@ -101,6 +104,12 @@ impl Alarm {
         if let Change::Transition(transition) = change {
             outcome.tell_what_cleared(policy, facts, transition);
         }
+        let is_over = |record: &AlarmRecord, notice: &Notice| {
+            !record.active || record.severity < notice.severity
+        };
+        let record = self.record.as_ref();
+        outcome.held_back =
+            waiting.filter(|notice| record.is_some_and(|record| is_over(record, notice)));
         Ok(outcome)
     }
 
@@ -440,6 +449,18 @@ impl AlarmRecord {
         Some((at, Due::Notice(kind)))
     }
 
+    /// What the cooldown holds back at the moment.
+    fn waiting(&self, policy: &Policy) -> Option<Notice> {
+        match self.earliest(policy)? {
+            (at, Due::Notice(kind @ (NoticeKind::Raised | NoticeKind::Escalated)))
+                if at > self.changed_at =>
+            {
+                Some(self.notice(kind, at))
+            }
+            _ => None,
+        }
+    }
+
     /// When the severity may be told: the cooldown holds back what is no worse than what was told
     /// within it, so that a value that swings about a limit tells of it once.
     fn escalation_due(&self, policy: &Policy) -> Timestamp {
@@ -456,13 +477,17 @@ impl AlarmRecord {
             self.progress.note_heard(self.severity, at);
         }
         outcome.is_changed = true;
-        outcome.notices.push(Notice {
+        outcome.notices.push(self.notice(kind, at));
+    }
+
+    fn notice(&self, kind: NoticeKind, at: Timestamp) -> Notice {
+        Notice {
             kind,
             at,
             severity: self.severity,
             value: self.value,
             event_time: self.event_time,
             message: self.message.clone(),
-        });
+        }
     }
 }

@@ -16,7 +16,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
 use poem::{
-    Request, Response,
+    IntoResponse, Request, Response,
     http::{HeaderValue, Method, StatusCode, header, uri::Scheme},
 };
 use serde_json::Value;
@@ -30,7 +30,7 @@ use self::{
 };
 pub(super) use self::{
     limits::{Running, has_body},
-    queries::reads_query,
+    queries::{Unread, reads_query},
     request_id::RequestId,
 };
 use super::problem::Fault;
@@ -56,6 +56,7 @@ pub(super) struct Front {
 /// What the answer needs to know of its request.
 pub(super) struct Asked {
     pub(super) id: RequestId,
+    method: Method,
     path: String,
     origin: Option<HeaderValue>,
     takes_gzip: bool,
@@ -88,6 +89,7 @@ impl Front {
         let headers = request.headers();
         Asked {
             id,
+            method: request.method().clone(),
             path: request.uri().path().to_owned(),
             origin: self.cors.admitted(headers),
             takes_gzip: *request.method() != Method::HEAD && compression::is_accepted(headers),
@@ -160,6 +162,10 @@ impl Front {
 
     /// What every answer has.
     pub(super) async fn answer(&self, asked: Asked, response: Response) -> Response {
+        let response = match response.data::<Unread>() {
+            Some(unread) => self.queries.unread(&asked.method, &asked.path, unread).into_response(),
+            None => response,
+        };
         let mut response = asked.id.mark(response).await;
         let is_wrong_method = response.status() == StatusCode::METHOD_NOT_ALLOWED;
         let headers = response.headers_mut();

@@ -1,10 +1,15 @@
 //! Which query parameters an operation knows. A misspelt filter would otherwise filter nothing, and give,
 //! or delete, everything.
 //!
+//! Of one that can't be read it is told what was expected, in the document's words.
+//!
 //! Only those who may use an operation are told what it knows: whether a caller may is asked there, so
 //! that a request of somebody who may not goes on to its refusal.
 
-use poem::{Request, http::Method};
+use poem::{
+    Request,
+    http::{Method, StatusCode},
+};
 use serde_json::Value;
 
 use super::{
@@ -48,7 +53,13 @@ struct Known {
     /// `None`: whoever is here may.
     scope: Option<Scope>,
     names: Vec<String>,
+    /// What is expected of each parameter, those of the path included.
+    expected: Vec<(String, String)>,
 }
+
+/// The name of a parameter that an operation could not read: the mark of its answer.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::api) struct Unread(pub(in crate::api) &'static str);
 
 impl Queries {
     /// `document`: the OpenAPI document.
@@ -57,12 +68,16 @@ impl Queries {
         let strict = paths.filter(|(path, _)| reads_query(path));
         let known = strict.map(|(path, item)| {
             let operations = item.as_object().into_iter().flatten();
-            let known = operations.filter_map(|(method, operation)| Known::read(method, operation));
+            let known = operations
+                .filter_map(|(method, operation)| Known::read(method, operation, document));
             (segments(path), known.collect())
         });
         let beside = BESIDE.iter().map(|(path, names)| {
             let names = names.iter().map(|name| (*name).to_owned()).collect();
-            (segments(path), vec![Known { method: Method::GET, scope: None, names }])
+            (
+                segments(path),
+                vec![Known { method: Method::GET, scope: None, names, expected: Vec::new() }],
+            )
         });
         Self(known.chain(beside).collect())
     }
@@ -77,15 +92,7 @@ impl Queries {
         if request.uri().query().is_none_or(str::is_empty) {
             return Ok(());
         }
-        let method = match request.method() {
-            &Method::HEAD => &Method::GET,
-            method => method,
-        };
-        let operations = self.0.of(request.uri().path());
-        let Some(known) = operations.and_then(|of| of.iter().find(|known| known.method == *method))
-        else {
-            return Ok(());
-        };
+        let Some(known) = self.of(request.method(), request.uri().path()) else { return Ok(()) };
         if known.scope.is_some_and(|scope| !principal.is_some_and(|who| who.may(scope))) {
             return Ok(());
         }
@@ -93,20 +100,42 @@ impl Queries {
         let given: Vec<(String, String)> = request.params().unwrap_or_default();
         known.check(given.into_iter().map(|(name, _)| name))
     }
+
+    /// What is told of a parameter that could not be read.
+    pub(super) fn unread(&self, method: &Method, path: &str, Unread(name): &Unread) -> Fault {
+        let mut expected = self.of(method, path).into_iter().flat_map(|known| &known.expected);
+        let expected = expected.find(|(known, _)| known == name);
+        let detail = match expected {
+            Some((_, expected)) => format!("{name} can't be read: expected {expected}"),
+            None => format!("{name} can't be read"),
+        };
+        let errors = vec![FieldError { pointer: (*name).to_owned(), detail: detail.clone() }];
+        Fault { errors, ..Fault::new(StatusCode::BAD_REQUEST, detail) }
+    }
+
+    fn of(&self, method: &Method, path: &str) -> Option<&Known> {
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        self.0.of(path)?.iter().find(|known| known.method == *method)
+    }
 }
 
 impl Known {
-    fn read(method: &str, operation: &Value) -> Option<Self> {
+    fn read(method: &str, operation: &Value, document: &Value) -> Option<Self> {
         let method = Method::from_bytes(method.to_uppercase().as_bytes()).ok()?;
         let word = operation.get("x-scopes").and_then(|scopes| scopes.get(0)?.as_str());
         let scope = word.and_then(|word| Scope::ALL.iter().find(|scope| scope.as_str() == word));
         let parameters = operation.get("parameters").and_then(Value::as_array);
-        let in_query = parameters
-            .into_iter()
-            .flatten()
-            .filter(|one| one.get("in").and_then(Value::as_str) == Some("query"));
-        let names = in_query.filter_map(|one| one.get("name")?.as_str().map(str::to_owned));
-        Some(Self { method, scope: scope.copied(), names: names.collect() })
+        let (mut names, mut expected) = (Vec::new(), Vec::new());
+        for parameter in parameters.into_iter().flatten() {
+            let name = parameter.get("name")?.as_str()?.to_owned();
+            if let Some(told) = parameter.get("schema").and_then(|it| in_words(it, document)) {
+                expected.push((name.clone(), told));
+            }
+            if parameter.get("in")?.as_str()? == "query" {
+                names.push(name);
+            }
+        }
+        Some(Self { method, scope: scope.copied(), names, expected })
     }
 
     fn check(&self, given: impl Iterator<Item = String>) -> Result<(), Fault> {
@@ -129,6 +158,28 @@ impl Known {
         });
         Err(Fault::wrong(errors.collect()))
     }
+}
+
+/// What a schema expects, in words; `None` for what any text can be.
+fn in_words(schema: &Value, document: &Value) -> Option<String> {
+    let text = |key: &str| schema.get(key).and_then(Value::as_str);
+    if let Some(named) = text("$ref").and_then(|named| named.strip_prefix('#')) {
+        return in_words(document.pointer(named)?, document);
+    }
+    if let Some(words) = schema.get("enum").and_then(Value::as_array) {
+        let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
+        return Some(format!("one of {}", words.join(", ")));
+    }
+    let words = match (text("type")?, text("format")) {
+        ("array", _) => return in_words(schema.get("items")?, document),
+        ("boolean", _) => "true or false",
+        ("integer", Some(format)) if format.starts_with("uint") => "a whole number, 0 or more",
+        ("integer", _) => "a whole number",
+        ("number", _) => "a number",
+        ("string", Some("date-time")) => "a time such as 2025-12-19T06:30:00Z",
+        _ => return None,
+    };
+    Some(words.to_owned())
 }
 
 /// The known name that was probably meant.
@@ -178,7 +229,7 @@ mod tests {
 
     #[test]
     fn many_unknown_ones_make_a_short_answer() {
-        let known = Known { method: Method::GET, scope: None, names: Vec::new() };
+        let known = Known::read("get", &Value::Null, &Value::Null).unwrap();
         let fault =
             known.check((0..1_000).map(|at| format!("{at}{}", "é".repeat(500)))).unwrap_err();
         assert_eq!(fault.errors.len(), TOLD_MAX);
