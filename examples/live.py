@@ -7,6 +7,7 @@ connection breaks, and loses nothing. Standard library only.
 
 import http.client
 import json
+import os
 import sys
 import time
 import urllib.error
@@ -31,7 +32,19 @@ def blocks(response):
             block = {}
 
 
+class ReaderGone(Exception):
+    """Whoever reads what is printed has had enough."""
+
+
 def show(told):
+    try:
+        show_line(told)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
+def show_line(told):
     kind = told["type"]
     if kind == "sensor_data":
         data = told["data"]
@@ -44,7 +57,16 @@ def show(told):
         print(told["at"], told["device"], "online" if told["online"] else "offline")
     elif kind == "gap":
         print(f"({told['missed'] or 'many'} are missing here)")
-    sys.stdout.flush()
+
+
+def refusal(error):
+    """What the server says of a request that it did not answer, in a sentence."""
+    try:
+        said = json.load(error)
+        detail = said.get("detail") or said.get("title")
+    except ValueError:
+        detail = error.reason
+    return f"{BASE} answered {error.code}: {detail}"
 
 
 def main():
@@ -60,8 +82,11 @@ def main():
                     last = block.get("id", last)
                     if "data" in block:
                         show(json.loads(block["data"]))
-        except urllib.error.HTTPError:
-            raise
+        except urllib.error.HTTPError as error:
+            # It is there, and busy: that passes. All else is for whoever started this.
+            if error.code not in (429, 503):
+                sys.exit(refusal(error))
+            print(f"({refusal(error)}; trying again)", file=sys.stderr)
         except (OSError, http.client.HTTPException) as error:
             print(f"({error}; trying again)", file=sys.stderr)
         time.sleep(1)
@@ -71,3 +96,6 @@ try:
     main()
 except KeyboardInterrupt:
     pass
+except ReaderGone:
+    # Nothing is left to be flushed to it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,7 +5,9 @@
 """
 
 import json
+import os
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -48,5 +50,26 @@ def main():
                   f" {statistics.get('min')} to {statistics.get('max')}, mean {statistics.get('mean')}")
 
 
+def refusal(error):
+    """What the server says of a request that it did not answer, in a sentence."""
+    try:
+        said = json.load(error)
+        detail = said.get("detail") or said.get("title")
+    except ValueError:
+        detail = error.reason
+    return f"{BASE} answered {error.code}: {detail}"
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+        sys.stdout.flush()
+    except urllib.error.HTTPError as error:
+        sys.exit(refusal(error))
+    except BrokenPipeError:
+        # Whoever reads has had enough; nothing is left to be flushed to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        sys.exit(f"{BASE} can't be reached: {getattr(error, 'reason', error)}")
+    except KeyboardInterrupt:
+        pass

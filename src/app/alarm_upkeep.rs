@@ -15,6 +15,10 @@ const EVERY_SECOND: Duration = Duration::from_secs(1);
 const EVERY_HOUR: Duration = Duration::from_secs(3_600);
 /// Alarms deleted in one go, so that ingest waits for moments only.
 const TRIM_CHUNK: u64 = 200;
+/// Events of one alarm that are kept: the first, and the newest.
+const EVENTS_MAX: u64 = 1_000;
+/// Events deleted in one go.
+const EVENTS_CHUNK: u64 = 5_000;
 
 #[derive(Clone)]
 pub(super) struct AlarmUpkeep {
@@ -46,6 +50,11 @@ impl AlarmUpkeep {
     }
 
     async fn trim(&self) {
+        match self.try_trim_events().await {
+            Ok(0) => {}
+            Ok(events) => tracing::info!(events, "events between an alarm's first and newest went"),
+            Err(error) => tracing::warn!(%error, "old events of alarms can't be deleted"),
+        }
         match self.try_trim().await {
             Ok(0) => {}
             Ok(alarms) => tracing::info!(alarms, "alarms that are long over were deleted"),
@@ -62,6 +71,17 @@ impl AlarmUpkeep {
             alarms += deleted;
             if deleted < TRIM_CHUNK {
                 return Ok(alarms);
+            }
+        }
+    }
+
+    async fn try_trim_events(&self) -> Result<u64, StoreError> {
+        let mut events = 0;
+        loop {
+            let deleted = self.store.trim_alarm_events(EVENTS_MAX, EVENTS_CHUNK).await?;
+            events += deleted;
+            if deleted == 0 {
+                return Ok(events);
             }
         }
     }

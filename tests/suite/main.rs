@@ -10,6 +10,7 @@
 
 mod access;
 mod alarm_api;
+mod alarm_ends;
 mod alarms;
 mod architecture;
 mod backtest;

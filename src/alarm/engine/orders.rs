@@ -23,15 +23,6 @@ use crate::{
     telemetry::{SensorId, Timestamp},
 };
 
-/// What becomes of the end of an alarm that was told and is kept quiet when its entry goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Quiet {
-    /// It waits, as the alarm does.
-    Stays,
-    /// Nothing will be heard of its originator any more.
-    IsTold,
-}
-
 /// What became of an order.
 pub struct Executed {
     pub judged: Judged,
@@ -223,7 +214,7 @@ impl Evaluation<'_, '_> {
         }
         for id in engine.index.of_rule(rule.id) {
             if !self.judged.removed.contains(&id) {
-                self.retire(id, Quiet::Stays)?;
+                self.retire(id)?;
             }
         }
         let before = engine.index.rules.get(&rule.id).cloned();
@@ -241,7 +232,7 @@ impl Evaluation<'_, '_> {
 
     fn remove_rule(&mut self, id: i64) -> Result<(), StoreError> {
         for entry in self.engine.index.of_rule(id) {
-            self.retire(entry, Quiet::Stays)?;
+            self.retire(entry)?;
         }
         self.judged.rule = Some(RuleChange::Take(id));
         Ok(())
@@ -268,7 +259,7 @@ impl Evaluation<'_, '_> {
         // What one of them suppresses is not raised because it goes.
         self.judged.removed.extend(&leaving);
         for id in leaving {
-            self.retire(id, Quiet::IsTold)?;
+            self.retire(id)?;
         }
         self.judged.known.push(device.clone());
         for id in begun {
@@ -401,12 +392,13 @@ impl Evaluation<'_, '_> {
         alarm.clone()
     }
 
-    /// Takes an entry out: its alarm is cleared, and stays to be acknowledged where it was not.
-    fn retire(&mut self, id: EntryId, quiet: Quiet) -> Result<(), StoreError> {
+    /// Takes an entry out: its alarm is cleared, and stays to be acknowledged where it was not. Its end is
+    /// told though it is kept quiet: nothing else will be heard of it.
+    fn retire(&mut self, id: EntryId) -> Result<(), StoreError> {
         let (at, command) = (self.now, Command::DisableRule { worst: self.worst(id) });
         let _ = self.change(id, Change::Command { command, at, actor: None, note: None })?;
         let mut alarm = self.alarm(id).cloned().unwrap_or_default();
-        if let (Quiet::IsTold, Some((rule, originator))) = (quiet, self.subject(id)) {
+        if let Some((rule, originator)) = self.subject(id) {
             self.tell_end(&mut alarm, &rule.body.targets, Some((&rule, &originator)))?;
         }
         if let Some(record) = alarm.record.as_ref().filter(|record| !record.closed) {

@@ -53,6 +53,8 @@ struct Known {
     /// `None`: whoever is here may.
     scope: Option<Scope>,
     names: Vec<String>,
+    /// Those of the path, in their order.
+    path: Vec<String>,
     /// What is expected of each parameter, those of the path included.
     expected: Vec<(String, String)>,
 }
@@ -74,10 +76,10 @@ impl Queries {
         });
         let beside = BESIDE.iter().map(|(path, names)| {
             let names = names.iter().map(|name| (*name).to_owned()).collect();
-            (
-                segments(path),
-                vec![Known { method: Method::GET, scope: None, names, expected: Vec::new() }],
-            )
+            let (path_names, expected) = (Vec::new(), Vec::new());
+            let known =
+                Known { method: Method::GET, scope: None, names, path: path_names, expected };
+            (segments(path), vec![known])
         });
         Self(known.chain(beside).collect())
     }
@@ -103,13 +105,16 @@ impl Queries {
 
     /// What is told of a parameter that could not be read.
     pub(super) fn unread(&self, method: &Method, path: &str, Unread(name): &Unread) -> Fault {
-        let mut expected = self.of(method, path).into_iter().flat_map(|known| &known.expected);
-        let expected = expected.find(|(known, _)| known == name);
-        let detail = match expected {
-            Some((_, expected)) => format!("{name} can't be read: expected {expected}"),
-            None => format!("{name} can't be read"),
+        let known = self.of(method, path);
+        // poem-openapi numbers the parameters of a path.
+        let place = name.strip_prefix("param").and_then(|place| place.parse::<usize>().ok());
+        let named = place.and_then(|place| known?.path.get(place)).map_or(*name, String::as_str);
+        let mut expected = known.into_iter().flat_map(|known| &known.expected);
+        let detail = match expected.find(|(known, _)| known == named) {
+            Some((_, expected)) => format!("{named} can't be read: expected {expected}"),
+            None => format!("{named} can't be read"),
         };
-        let errors = vec![FieldError { pointer: (*name).to_owned(), detail: detail.clone() }];
+        let errors = vec![FieldError { pointer: named.to_owned(), detail: detail.clone() }];
         Fault { errors, ..Fault::new(StatusCode::BAD_REQUEST, detail) }
     }
 
@@ -125,17 +130,19 @@ impl Known {
         let word = operation.get("x-scopes").and_then(|scopes| scopes.get(0)?.as_str());
         let scope = word.and_then(|word| Scope::ALL.iter().find(|scope| scope.as_str() == word));
         let parameters = operation.get("parameters").and_then(Value::as_array);
-        let (mut names, mut expected) = (Vec::new(), Vec::new());
+        let (mut names, mut path, mut expected) = (Vec::new(), Vec::new(), Vec::new());
         for parameter in parameters.into_iter().flatten() {
             let name = parameter.get("name")?.as_str()?.to_owned();
             if let Some(told) = parameter.get("schema").and_then(|it| in_words(it, document)) {
                 expected.push((name.clone(), told));
             }
-            if parameter.get("in")?.as_str()? == "query" {
-                names.push(name);
+            match parameter.get("in")?.as_str()? {
+                "query" => names.push(name),
+                "path" => path.push(name),
+                _ => {}
             }
         }
-        Some(Self { method, scope: scope.copied(), names, expected })
+        Some(Self { method, scope: scope.copied(), names, path, expected })
     }
 
     fn check(&self, given: impl Iterator<Item = String>) -> Result<(), Fault> {
