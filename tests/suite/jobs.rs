@@ -392,7 +392,7 @@ async fn a_deletion_whose_alarms_can_not_end_fails_and_says_so() {
 async fn exports_and_deletions_have_a_bound() {
     let brooklet = Brooklet::start().await;
     // More than the sockets in between hold.
-    let count = 150_000;
+    let count = 80_000;
     brooklet.ended(&import(&brooklet, "", lines(count), CSV).await).await;
     let url = format!("http://{}/api/data/export", brooklet.http);
     let mut running = Vec::new();
