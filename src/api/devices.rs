@@ -10,7 +10,6 @@ use poem_openapi::{
     types::{ParseFromJSON, ToJSON, Type},
 };
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use self::view::{DeviceChange, NewDeviceBody};
 pub(super) use self::view::{
@@ -21,7 +20,7 @@ use super::{
     body::Body,
     caller::{Caller, DevicesRead, DevicesWrite},
     credentials::cut_device,
-    etag::{self, Tries},
+    etag,
     jobs::{JobView, Removal, Removed},
     page::{self, Page},
     problem::{Answer, Changed, Created, Fault, One},
@@ -178,14 +177,8 @@ impl Devices {
             Err(fault) => return fault.into(),
         };
         let if_match = if_match.0.as_deref();
-        let mut tries = Tries::of(if_match);
-        loop {
-            let ended = update(&api, &caller, (&device, if_match), change.clone()).await;
-            match tries.again(&ended) {
-                Some(pause) => sleep(pause).await,
-                None => return ended.into(),
-            }
-        }
+        let update = || update(&api, &caller, (&device, if_match), change.clone());
+        etag::made(if_match, update).await.into()
     }
 
     /// Delete a device
@@ -212,14 +205,8 @@ impl Devices {
         match find(&api, &device) {
             Ok(device) => {
                 let if_match = if_match.0.as_deref();
-                let mut tries = Tries::of(if_match);
-                loop {
-                    let ended = delete(&api, &device, data.0, if_match).await;
-                    match tries.again(&ended) {
-                        Some(pause) => sleep(pause).await,
-                        None => return ended.into(),
-                    }
-                }
+                let delete = || delete(&api, &device, data.0, if_match);
+                etag::made(if_match, delete).await.into()
             }
             Err(fault) => fault.into(),
         }
@@ -240,14 +227,7 @@ impl Devices {
         api: State<'_>,
         device: Path<String>,
     ) -> Changed<Approved> {
-        let mut tries = Tries::of(None);
-        loop {
-            let ended = approve(&api, &device).await;
-            match tries.again(&ended) {
-                Some(pause) => sleep(pause).await,
-                None => return ended.into(),
-            }
-        }
+        etag::made(None, || approve(&api, &device)).await.into()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use poem::http::StatusCode;
+use tokio::time::sleep;
 
 use super::problem::Fault;
 use crate::store::StoreError;
@@ -30,23 +31,28 @@ pub(super) fn version(if_match: Option<&str>) -> Result<Option<i64>, Fault> {
 
 /// Times that a change without `If-Match` is tried.
 const TRIES: usize = 20;
+/// Another's change that came between is in the store, and in a moment in memory.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Tries of a change of what has versions. Without `If-Match` it is meant for any: when somebody else's
-/// came between reading and writing, it is made on top of that one.
-pub(super) struct Tries(usize);
-
-impl Tries {
-    pub(super) fn of(if_match: Option<&str>) -> Self {
-        Self(if if_match.is_none() { TRIES } else { 1 })
+/// Makes a change of what has versions. Without `If-Match` it is meant for any: when somebody else's came
+/// between reading and writing, it is made on top of that one.
+///
+/// # Errors
+/// How its last try ended.
+pub(super) async fn made<T, F>(
+    if_match: Option<&str>,
+    change: impl Fn() -> F + Send,
+) -> Result<T, Fault>
+where
+    T: Send,
+    F: Future<Output = Result<T, Fault>> + Send,
+{
+    let tries = if if_match.is_none() { TRIES } else { 1 };
+    for _ in 1..tries {
+        match change().await {
+            Err(fault) if fault.status == StatusCode::PRECONDITION_FAILED => sleep(PAUSE).await,
+            ended => return ended,
+        }
     }
-
-    /// How long to wait before the change is tried again: the other one is in the store, and about to be
-    /// in memory. `None`: this is how it ended.
-    pub(super) fn again<T>(&mut self, ended: &Result<T, Fault>) -> Option<Duration> {
-        self.0 -= 1;
-        let is_outdated =
-            ended.as_ref().is_err_and(|fault| fault.status == StatusCode::PRECONDITION_FAILED);
-        (is_outdated && self.0 > 0).then_some(PAUSE)
-    }
+    change().await
 }

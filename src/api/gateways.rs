@@ -7,7 +7,6 @@ use poem_openapi::{
     param::{Header, Path, Query},
 };
 use serde::Deserialize;
-use tokio::time::sleep;
 
 use super::{
     Api, State, Tag,
@@ -17,7 +16,7 @@ use super::{
         DataFate, DeviceFilter, DeviceView, checked_key, checked_text, create, delete, edit_device,
         labels_text, list,
     },
-    etag::{self, Tries},
+    etag,
     jobs::Removal,
     page::{self, Page},
     problem::{Answer, Created, Fault, One, Retagged},
@@ -163,14 +162,8 @@ impl Gateways {
         match body.0 {
             Ok(body) => {
                 let if_match = if_match.0.as_deref();
-                let mut tries = Tries::of(if_match);
-                loop {
-                    let ended = replace(&api, &gateway, if_match, body.clone()).await;
-                    match tries.again(&ended) {
-                        Some(pause) => sleep(pause).await,
-                        None => return ended.into(),
-                    }
-                }
+                let replace = || replace(&api, &gateway, if_match, body.clone());
+                etag::made(if_match, replace).await.into()
             }
             Err(fault) => fault.into(),
         }
@@ -199,14 +192,8 @@ impl Gateways {
         match find(&api, &gateway) {
             Ok(gateway) => {
                 let if_match = if_match.0.as_deref();
-                let mut tries = Tries::of(if_match);
-                loop {
-                    let ended = delete(&api, &gateway, data.0, if_match).await;
-                    match tries.again(&ended) {
-                        Some(pause) => sleep(pause).await,
-                        None => return ended.into(),
-                    }
-                }
+                let delete = || delete(&api, &gateway, data.0, if_match);
+                etag::made(if_match, delete).await.into()
             }
             Err(fault) => fault.into(),
         }

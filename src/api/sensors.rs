@@ -10,7 +10,6 @@ use poem_openapi::{
 };
 
 use serde_json::json;
-use tokio::time::sleep;
 
 pub(super) use self::view::SensorView;
 use self::view::{NewSensorBody, SensorBody, SensorChange};
@@ -19,7 +18,7 @@ use super::{
     body::Body,
     caller::{Caller, DevicesRead, DevicesWrite},
     devices::{DataFate, find},
-    etag::{self, Tries},
+    etag,
     jobs::{JobView, Removal, Removed},
     page::{self, Page},
     problem::{Answer, Created, Fault, One, Retagged},
@@ -202,14 +201,8 @@ impl Sensors {
         match numbered(&api, id.0) {
             Ok(sensor) => {
                 let if_match = if_match.0.as_deref();
-                let mut tries = Tries::of(if_match);
-                loop {
-                    let ended = delete(&api, &sensor, data.0, if_match).await;
-                    match tries.again(&ended) {
-                        Some(pause) => sleep(pause).await,
-                        None => return ended.into(),
-                    }
-                }
+                let delete = || delete(&api, &sensor, data.0, if_match);
+                etag::made(if_match, delete).await.into()
             }
             Err(fault) => fault.into(),
         }
@@ -346,21 +339,17 @@ async fn change(
     (api, caller): (&Api, &Caller<DevicesWrite>),
     sensor: Result<Arc<Sensor>, Fault>,
     if_match: Option<&str>,
-    edit: impl Fn(&Sensor) -> Result<SensorEdit, Fault>,
+    edit: impl Fn(&Sensor) -> Result<SensorEdit, Fault> + Sync,
 ) -> Result<(SensorView, String), Fault> {
     let sensor = sensor?;
-    let mut tries = Tries::of(if_match);
-    let (edit, said_before, version) = loop {
+    let (edit, said_before, version) = etag::made(if_match, async || {
         let before = sensor.settings();
         etag::check(if_match, before.version)?;
         let edit = edit(&sensor)?;
-        let ended = api.store.update_sensor(sensor.id, before.version, &edit).await;
-        let ended = ended.map_err(Fault::from);
-        match tries.again(&ended) {
-            Some(pause) => sleep(pause).await,
-            None => break (edit, said(&before), ended?),
-        }
-    };
+        let version = api.store.update_sensor(sensor.id, before.version, &edit).await?;
+        Ok((edit, said(&before), version))
+    })
+    .await?;
     sensor.apply(edit, version);
     caller.note(json!({"before": said_before, "after": said(&sensor.settings())}));
     reconsider(api, &sensor);

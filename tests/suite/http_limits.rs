@@ -305,6 +305,7 @@ async fn each_caller_has_so_many_requests_in_a_second() {
     for _ in 0..10 {
         assert_eq!(raw.get("/health").await.status, 200);
     }
+    // As long as it was told to wait.
     tokio::time::sleep(Duration::from_secs(wait)).await;
     assert_eq!(raw.ask(&asked("a")).await.unwrap().status, 200);
     // Who guesses is counted by address.

@@ -191,13 +191,19 @@ async fn silences_are_made_edited_and_ended() {
     assert_eq!(brooklet.request(Method::DELETE, &path, None).await.status, 404);
 }
 
-#[tokio::test]
-async fn notifications_are_listed_by_state_and_alarm() {
+/// A server with one target, and a rule for what is above 5.
+async fn with_target_and_rule() -> Brooklet {
     let brooklet = Brooklet::start().await;
     assert_eq!(post(&brooklet, TARGETS, webhook()).await.status, 201);
     let level = json!({"severity": "major", "condition": {"type": "above", "limit": 5}});
     let rule = post(&brooklet, "/api/alarm-rules", json!({"name": "R", "levels": [level]})).await;
     assert_eq!(rule.status, 201, "{}", rule.text);
+    brooklet
+}
+
+#[tokio::test]
+async fn notifications_are_listed_by_state_and_alarm() {
+    let brooklet = with_target_and_rule().await;
     let mut device = brooklet.connect("d").await;
     device.publish("devices/d/data", r#"{"t": 6}"#).await;
     let alarm = brooklet.get("/api/alarms").await["items"][0]["id"].clone();
@@ -244,11 +250,7 @@ async fn an_edit_that_can_not_be_read_at_once_is_in_force_later() {
 
 #[tokio::test]
 async fn what_the_cooldown_holds_back_leaves_a_trace() {
-    let brooklet = Brooklet::start().await;
-    assert_eq!(post(&brooklet, TARGETS, webhook()).await.status, 201);
-    let level = json!({"severity": "major", "condition": {"type": "above", "limit": 5}});
-    let rule = post(&brooklet, "/api/alarm-rules", json!({"name": "R", "levels": [level]})).await;
-    assert_eq!(rule.status, 201, "{}", rule.text);
+    let brooklet = with_target_and_rule().await;
     let mut device = brooklet.connect("d").await;
     let say = async |device: &mut crate::wire::Client, value: i32| {
         device.publish("devices/d/data", json!({"t": value}).to_string()).await;
