@@ -5,12 +5,14 @@
 mod access;
 mod layers;
 mod listeners;
+mod origin;
 mod quantity;
 mod settings;
 
 pub use access::{Access, Action, CertificateUser, Permission, Rule, User};
 pub use layers::{ConfigError, DEFAULTS, load};
 pub use listeners::{Asked, HttpListener, MqttListener, Network, Origin, Transport};
+pub use origin::{Origin as SettingOrigin, Origins};
 pub use quantity::{Bytes, Period};
 pub use settings::{
     Alarms, Anonymous, ApiKey, Audit, Database, DeviceKind, Devices, Dispatch, Form, Http, Ingest,

@@ -1,5 +1,6 @@
 //! Devices: look, register, edit, approve, retire, delete.
 
+mod listing;
 mod view;
 
 use std::sync::Arc;
@@ -11,9 +12,12 @@ use poem_openapi::{
 };
 use serde_json::{Value, json};
 
-use self::view::{DeviceChange, NewDeviceBody};
 pub(super) use self::view::{
     DeviceView, checked_key, checked_text, checked_text_of, labels_text, word,
+};
+use self::{
+    listing::{DeviceInclude, DeviceState, ListedDevice, Listing},
+    view::{DeviceChange, NewDeviceBody},
 };
 use super::{
     Api, State, Tag,
@@ -58,7 +62,8 @@ struct Approved {
 impl Devices {
     /// List devices
     ///
-    /// By id, page by page.
+    /// By id, page by page, or in an order of choice: then pages have numbers, and `total` says how
+    /// many devices there are.
     #[oai(
         path = "/api/devices",
         method = "get",
@@ -84,25 +89,45 @@ impl Devices {
         retired: Query<Option<bool>>,
         /// Part of the id or the name
         q: Query<Option<String>>,
+        /// Part of the id, the name, the value of a label, or the place of a sensor
+        search: Query<Option<String>>,
+        /// Only those that are `online` or `offline` (and active), `pending` or `blocked`
+        status: Query<Option<DeviceState>>,
+        /// `key`, `name`, `last_seen`, `first_seen` or `alarm` (the gravest first); with `-` before it
+        /// the other way round
+        sort: Query<Option<String>>,
+        /// `latest`: with the newest readings and the active alarms of each
+        include: Query<Option<DeviceInclude>>,
         /// Devices in a page, 1 to 1000; 100 if left out
         limit: Query<Option<u32>>,
         /// `next_cursor` of the page before
         cursor: Query<Option<String>>,
-    ) -> Answer<Page<DeviceView>> {
+        /// A page by number, from 1
+        page: Query<Option<u32>>,
+        /// Its size, 1 to 1000; 20 if left out
+        per_page: Query<Option<u32>>,
+    ) -> Answer<Page<ListedDevice>> {
         let filter = DeviceFilter::read(kind.0, approval.0, label.0);
-        filter
-            .map(|filter| DeviceFilter {
+        let filter = match filter {
+            Ok(filter) => DeviceFilter {
                 online: online.0,
                 gateway: gateway.0,
                 is_retired: retired.0.unwrap_or(false),
                 text: q.0,
                 ..filter
-            })
-            .and_then(|filter| {
-                let view = |device: &Device| device.snapshot().into();
-                list(&api, &filter, (limit.0, cursor.0), view)
-            })
-            .into()
+            },
+            Err(fault) => return fault.into(),
+        };
+        let listing = Listing {
+            status: status.0,
+            search: search.0,
+            sort: sort.0,
+            include: include.0,
+            limit: limit.0,
+            cursor: cursor.0,
+            numbered: (page.0, per_page.0),
+        };
+        listing::list(&api, &filter, listing).await.into()
     }
 
     /// Register a device

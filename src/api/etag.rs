@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use poem::http::StatusCode;
+use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
 use super::problem::Fault;
@@ -55,4 +56,18 @@ where
         }
     }
     change().await
+}
+
+/// The tag of an answer that is made anew each time; weak, as it names the packed bytes, too.
+pub(super) fn of_content(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let half: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("W/\"{half}\"")
+}
+
+/// Whether `If-None-Match` names a tag; its comparison is the weak one.
+pub(super) fn names(if_none_match: &str, tag: &str) -> bool {
+    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let wanted = bare(tag);
+    if_none_match.split(',').any(|given| given.trim() == "*" || bare(given) == wanted)
 }

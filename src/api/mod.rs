@@ -12,6 +12,8 @@ mod auth;
 mod backtest;
 mod body;
 mod caller;
+mod chart;
+mod configuration;
 mod credentials;
 mod data;
 mod devices;
@@ -31,7 +33,9 @@ mod keys;
 mod notification_target_form;
 mod notification_targets;
 mod notifications;
+mod overview;
 mod page;
+mod pages;
 mod problem;
 mod quarantine;
 mod rehearsal;
@@ -48,11 +52,14 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
-use poem::{EndpointExt, Route, endpoint::make_sync, get, http::header, middleware::AddData};
+use poem::{
+    EndpointExt, IntoEndpoint, Route, endpoint::make_sync, get, http::header, middleware::AddData,
+};
 use poem_openapi::{OpenApiService, Tags};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use alarm_view::alarm_change;
+pub use configuration::ConfigurationView;
 pub use server::{PROTOCOLS, Socket};
 pub use stream::Streams;
 
@@ -90,6 +97,7 @@ pub struct Api {
     pub exporter: Exporter,
     pub clock: Clock,
     pub http: config::Http,
+    pub configuration: ConfigurationView,
     pub logs_requests: bool,
 }
 
@@ -131,7 +139,7 @@ type Resources = (
     devices::Devices,
     sensors::Sensors,
     gateways::Gateways,
-    (data::Data, export::Export, imports::Imports, rehearsal::Rehearsal),
+    (data::Data, chart::Charts, export::Export, imports::Imports, rehearsal::Rehearsal),
     uploads::Uploads,
     stream::Stream,
     backtest::Backtests,
@@ -141,7 +149,7 @@ type Resources = (
     (notifications::Notifications, notification_targets::NotificationTargets, silences::Silences),
     esp32::Esp32,
     (auth::Auth, users::Users, keys::Keys, credentials::Credentials, audit::Audit),
-    service::Service,
+    (service::Service, overview::Overviews, configuration::Configuration),
     health::Health,
 );
 
@@ -150,7 +158,13 @@ fn service() -> OpenApiService<Resources, ()> {
         devices::Devices,
         sensors::Sensors,
         gateways::Gateways,
-        (data::Data, export::Export::default(), imports::Imports, rehearsal::Rehearsal),
+        (
+            data::Data,
+            chart::Charts,
+            export::Export::default(),
+            imports::Imports,
+            rehearsal::Rehearsal,
+        ),
         uploads::Uploads,
         stream::Stream,
         backtest::Backtests::default(),
@@ -164,7 +178,7 @@ fn service() -> OpenApiService<Resources, ()> {
         ),
         esp32::Esp32,
         (auth::Auth, users::Users, keys::Keys, credentials::Credentials, audit::Audit),
-        service::Service,
+        (service::Service, overview::Overviews, configuration::Configuration),
         health::Health,
     );
     OpenApiService::new(resources, "Brooklet", env!("CARGO_PKG_VERSION")).description(
@@ -205,6 +219,7 @@ pub async fn serve(api: Api, sockets: Vec<Socket>, stop: CancellationToken) {
     let idempotency = Idempotency::new(api.store.clone(), clock.clone(), changes.clone());
     let streams = api.streams.clone();
     let (settings, logs_requests) = (api.http.clone(), api.logs_requests);
+    let pages = settings.dashboard.then(|| get(pages::Pages::new(settings.compression)));
     let routes = Route::new()
         .nest("/docs", docs)
         .at("/openapi.json", get(openapi))
@@ -213,7 +228,7 @@ pub async fn serve(api: Api, sockets: Vec<Socket>, stop: CancellationToken) {
         .at("/ws/sensors/:id", get(stream::Socket(Scope::Sensor)))
         .at("/ws/devices/:device", get(stream::Socket(Scope::Device)))
         .at("/ws/alarms", get(stream::Socket(Scope::Alarms)))
-        .nest("/", service)
+        .nest("/", pages::Beside { pages, inner: service.into_endpoint() })
         .with(AddData::new(Arc::new(api)));
     let guarded = Guard {
         inner: Arc::new(routes),

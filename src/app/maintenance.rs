@@ -54,6 +54,11 @@ impl Maintenance {
             presence.tell_presence();
             std::future::ready(())
         });
+        let (tap, clock) = (self.tap.clone(), self.clock.clone());
+        tasks.every("pulse", EVERY_SECOND, move || {
+            tap.meters().beat(Timestamp::from_micros(clock.unix_micros()));
+            std::future::ready(())
+        });
         let sessions = self.broker.clone();
         tasks.every("sessions", EVERY_SECOND, move || {
             let broker = sessions.clone();

@@ -188,6 +188,7 @@ impl App {
             exporter: rooms.exporter.clone(),
             clock,
             http: settings.http.clone(),
+            configuration: (&settings).into(),
             logs_requests: settings.log.http_access,
         };
         Ok(Self {

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value, de::DeTable};
 
-use super::settings::Settings;
+use super::{
+    origin::{Origin, Origins},
+    settings::Settings,
+};
 
 /// The shipped file: the defaults.
 pub const DEFAULTS: &str = include_str!("../../broker.toml");
@@ -44,14 +47,18 @@ pub fn load(
     };
     let name = file.map_or_else(String::new, |path| path.display().to_string());
     let source = Source { name, text: &text };
-    overlay(&mut merged, parse(&source)?);
+    let mut origins = Origins::default();
+    let of_file = parse(&source)?;
+    origins.note(&of_file, Origin::File);
+    overlay(&mut merged, of_file);
     read(&merged, |path| source.place(path))?;
     for (name, value) in variables {
         if let Some(path) = name.strip_prefix(VARIABLE_PREFIX) {
-            set_variable(&mut merged, &name, path, &value)?;
+            let over = set_variable(&mut merged, &name, path, &value)?;
+            origins.note(&over, Origin::Environment);
         }
     }
-    let settings = read(&merged, |path| source.place(path))?;
+    let settings = Settings { origins, ..read(&merged, |path| source.place(path))? };
     check(&settings, &source)?;
     Ok(settings)
 }
@@ -82,20 +89,26 @@ fn overlay(base: &mut Table, over: Table) {
 }
 
 /// `HTTP__LISTEN` is `http.listen`; the value is TOML, or else a text.
-fn set_variable(merged: &mut Table, name: &str, path: &str, text: &str) -> Result<(), ConfigError> {
+///
+/// Returns what it sets.
+fn set_variable(
+    merged: &mut Table,
+    name: &str,
+    path: &str,
+    text: &str,
+) -> Result<Table, ConfigError> {
     let parsed = format!("value = {text}").parse::<Table>().ok();
     let value = parsed
         .and_then(|mut table| table.remove("value"))
         .unwrap_or_else(|| Value::String(text.to_owned()));
     let keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
-    let mut over = value;
-    for key in keys.iter().rev() {
-        over = Value::Table([(key.clone(), over)].into_iter().collect());
+    let (last, folders) = keys.split_last().map_or(("", &[][..]), |(last, rest)| (last, rest));
+    let mut over: Table = [(last.to_owned(), value)].into_iter().collect();
+    for key in folders.iter().rev() {
+        over = [(key.clone(), Value::Table(over))].into_iter().collect();
     }
-    if let Value::Table(over) = over {
-        overlay(merged, over);
-    }
-    read(merged, |_| name.to_owned()).map(|_| ())
+    overlay(merged, over.clone());
+    read(merged, |_| name.to_owned()).map(|_| over)
 }
 
 fn read(merged: &Table, place: impl FnOnce(&str) -> String) -> Result<Settings, ConfigError> {
@@ -284,6 +297,23 @@ mod tests {
             error,
             "BROOKLET__MQTT__LISTN: there is no key \"listn\"; do you mean \"listen\"?"
         );
+    }
+
+    #[test]
+    fn it_is_known_where_settings_come_from() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("broker.toml");
+        std::fs::write(&file, "[http]\nmax_body = \"2MiB\"\nopen_docs = false\n").unwrap();
+        let variables = [("BROOKLET__HTTP__OPEN_DOCS", "true"), ("BROOKLET__LOG__LEVEL", "debug")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = load(Some(&file), variables).unwrap();
+        let expected = [
+            ("http.max_body", Origin::File),
+            ("http.open_docs", Origin::Environment),
+            ("log.level", Origin::Environment),
+        ];
+        assert_eq!(settings.origins.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(loaded(&[]).unwrap().origins, Origins::default());
     }
 
     #[test]

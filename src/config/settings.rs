@@ -43,6 +43,9 @@ section! {
         alarms: Alarms,
         notifications: Notifications,
         audit: Audit,
+        /// Not a setting: where the others come from.
+        #[serde(skip)]
+        origins: super::Origins,
     }
 }
 
@@ -97,6 +100,7 @@ section! {
         allow_origins: Vec<Origin>,
         hsts: Period,
         compression: bool,
+        dashboard: bool,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         listeners: Vec<HttpListener>,
     }

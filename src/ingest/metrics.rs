@@ -7,8 +7,12 @@ use std::{
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use super::{rejection::RejectionReason, verdict::Verdict};
-use crate::{metrics::names, routes::RouteTable};
+use super::{
+    pulse::{Count, MessageRate, Pulse},
+    rejection::RejectionReason,
+    verdict::Verdict,
+};
+use crate::{metrics::names, routes::RouteTable, telemetry::Timestamp};
 
 const OUTCOMES: [&str; 5] = ["stored", "partial", "held", "refused", "unavailable"];
 
@@ -23,6 +27,7 @@ pub struct Meters {
     commit: Histogram,
     acknowledge: Histogram,
     totals: Totals,
+    pulse: Pulse,
 }
 
 /// Since the start.
@@ -68,6 +73,7 @@ impl Meters {
             commit: histogram!(names::STORE_COMMIT),
             acknowledge: histogram!(names::INGEST_ACKNOWLEDGE),
             totals: Totals::default(),
+            pulse: Pulse::default(),
         }
     }
 
@@ -101,6 +107,21 @@ impl Meters {
     pub(super) fn readings_stored(&self, count: usize) {
         self.readings_stored.increment(count as u64);
         self.totals.readings.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// To be called every second, so that [`Self::rate`] knows what came when.
+    pub fn beat(&self, now: Timestamp) {
+        self.pulse.beat(now, self.count());
+    }
+
+    /// Messages of the last hour.
+    pub fn rate(&self, now: Timestamp) -> MessageRate {
+        self.pulse.rate(now, self.count())
+    }
+
+    fn count(&self) -> Count {
+        let ServiceTotals { accepted, refused, .. } = self.totals();
+        Count { accepted, refused }
     }
 
     pub fn totals(&self) -> ServiceTotals {

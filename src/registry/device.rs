@@ -155,6 +155,35 @@ impl Device {
             && approval.is_none_or(|approval| state.approval == approval)
     }
 
+    /// When it was seen first, and last.
+    pub fn seen(&self) -> (Timestamp, Option<Timestamp>) {
+        let state = self.state.lock();
+        (state.first_seen, state.last_seen)
+    }
+
+    /// Whether any of its sensors ever said something.
+    pub fn has_readings(&self) -> bool {
+        self.sensors.read().values().any(|sensor| sensor.newest().is_some())
+    }
+
+    /// Whether a text in lower case is part of its key, its name, the value of a label, or the place of a
+    /// sensor.
+    pub fn has_text(&self, text: &str) -> bool {
+        let has = |field: &str| field.to_lowercase().contains(text);
+        let state = self.state.lock();
+        if has(self.key.as_str())
+            || state.name.as_deref().is_some_and(has)
+            || state.labels.values().filter_map(Value::as_str).any(has)
+        {
+            return true;
+        }
+        drop(state);
+        let sensors = self.sensors.read();
+        sensors
+            .values()
+            .any(|sensor| sensor.with_settings(|s| s.location.as_deref().is_some_and(has)))
+    }
+
     pub(super) fn presence_and_approval(&self) -> (bool, Approval) {
         let state = self.state.lock();
         (state.online, state.approval)

@@ -100,7 +100,33 @@ pub(super) fn chattering() -> String {
     )
 }
 
+pub(super) const FIRST_UNACKNOWLEDGED: &str = "SELECT severity, min(raised_at) AS raised_at FROM alarm \
+    WHERE closed = ? AND active AND NOT acknowledged AND shelved_until IS NULL GROUP BY severity";
+
 impl Store {
+    /// What is open at this moment.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn open_alarm_counts(&self) -> Result<Vec<AlarmCount>, StoreError> {
+        let open = self.rows(OPEN, [false.into()]).await?;
+        open.iter().map(alarm_count).collect()
+    }
+
+    /// Of each severity when the earliest active alarm was raised that is neither acknowledged nor
+    /// shelved.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn first_unacknowledged(&self) -> Result<Vec<(u8, Timestamp)>, StoreError> {
+        let rows = self.rows(FIRST_UNACKNOWLEDGED, [false.into()]).await?;
+        let read = |row: &QueryResult| {
+            let severity = u8::try_from(row.try_get::<i64>("", "severity")?).unwrap_or(0);
+            Ok((severity, Timestamp::from_micros(row.try_get("", "raised_at")?)))
+        };
+        rows.iter().map(read).collect()
+    }
+
     /// What is open at this moment, and what happened in the range `from` to `to` (not included).
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 
 mod access;
 mod alarm_changes;
+mod alarm_marks;
 mod alarm_retention;
 mod alarm_rows;
 mod alarm_rules;
@@ -20,6 +21,8 @@ mod broker_changes;
 mod broker_runs;
 mod broker_state;
 mod devices;
+mod disk;
+mod envelope;
 mod error;
 mod history;
 mod ingest;
@@ -48,6 +51,7 @@ pub use access::{
     ApiKeyEdit, ApiKeyRow, AuditFilter, AuditRow, CredentialRow, Digest, NewApiKey, NewAudit,
     NewCredential, NewSession, NewUser, Proof, SessionRow, SessionUse, UserEdit, UserRow,
 };
+pub use alarm_marks::{AlarmMark, DeviceAlarms};
 pub use alarm_rows::{
     AlarmEventRow, AlarmRow, AlarmRuleEdit, AlarmRuleRow, AlarmRuleVersionRow, BrokerRun,
     NewNotification, NotificationRow, NotificationState, NotificationTargetEdit,
@@ -60,6 +64,8 @@ pub use alarms::{AlarmPage, AlarmPosition, AlarmQuery};
 pub use alarms_since::{AlarmHappening, HappeningsSince};
 pub use answers::{CALLER_BYTES, HttpAnswer};
 pub use arrivals::{ArrivalQuery, Arrivals};
+pub use disk::DiskSpace;
+pub use envelope::{EnvelopeBucket, EnvelopeQuery, EnvelopeValues};
 pub use error::StoreError;
 pub use history::{HistoryPage, HistoryQuery, Order};
 pub use jobs::{

@@ -12,6 +12,7 @@ mod alarms;
 mod alarms_since;
 mod answers;
 mod arrivals;
+mod envelope;
 mod migrations;
 mod outbox;
 mod plans;

@@ -30,6 +30,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 1),
     ("tls", 0),
     ("origin", 0),
+    ("dashboard", 0),
 ];
 
 /// A word, and where alone it may stand (path prefixes below `src/`).
@@ -45,6 +46,9 @@ const WORD_ONLY_IN: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["mqtt/websocket", "api/stream/socket"]),
     ("x509_cert", &["tls"]),
     ("argon2", &["access", "config/access"]),
+    ("plotters", &["chart"]),
+    ("plotters_svg", &["chart"]),
+    ("rust_embed", &["dashboard"]),
 ];
 
 /// Files that must stay pure, and the words that would make them otherwise.
@@ -66,6 +70,7 @@ const PURE: &[&str] = &[
     "mqtt/topic",
     "mqtt/will",
     "live",
+    "chart",
     "alarm/rule",
     "alarm/lifecycle",
     "ingest/decode",

@@ -3,6 +3,7 @@
 //! A rule is JSON that people write and edit. [`AlarmRule::from_json`] tells every mistake with its
 //! JSON path and what would be right; a rule that it returns is legal, so no later step checks again.
 
+mod areas;
 mod condition;
 mod condition_json;
 mod message;
@@ -13,6 +14,7 @@ mod scope;
 mod severity;
 mod validate;
 
+pub use areas::Area;
 pub use condition::{
     Aggregate, Band, Bound, Condition, CountOf, Function, Limit, Operand, Rate, Test,
 };

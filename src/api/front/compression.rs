@@ -37,7 +37,7 @@ const TEXT: [&str; 10] = [
 ];
 
 /// Whether the client takes gzip.
-pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
+pub(in crate::api) fn is_accepted(headers: &HeaderMap) -> bool {
     let mut any = None;
     for line in headers.get_all(header::ACCEPT_ENCODING) {
         for word in line.to_str().unwrap_or_default().split(',') {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use poem::http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::api::pages;
+
 const CONSTANT: [(HeaderName, HeaderValue); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
@@ -19,6 +21,12 @@ const DOCS: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
+/// The dashboard's pages: what comes from here, no inline script, no inline style.
+const PAGES: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+     font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; \
+     frame-ancestors 'none'",
+);
 
 /// `hsts`: what is told where the connection is encrypted; `None`: nothing.
 pub(super) fn mark(headers: &mut HeaderMap, path: &str, hsts: Option<HeaderValue>) {
@@ -26,7 +34,12 @@ pub(super) fn mark(headers: &mut HeaderMap, path: &str, hsts: Option<HeaderValue
         headers.insert(name, value);
     }
     let is_docs = path == "/docs" || path.starts_with("/docs/");
-    headers.insert(header::CONTENT_SECURITY_POLICY, if is_docs { DOCS } else { NOTHING });
+    let policy = match (is_docs, pages::is_page(path)) {
+        (true, _) => DOCS,
+        (_, true) => PAGES,
+        _ => NOTHING,
+    };
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     if let Some(hsts) = hsts {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts);
     }

@@ -4,6 +4,7 @@ use poem::http::HeaderValue;
 use serde_json::Value;
 
 use super::paths::{Paths, segments};
+use crate::api::pages;
 
 /// The paths of the OpenAPI document, and what stands beside it.
 pub(super) struct Methods(Paths<HeaderValue>);
@@ -15,7 +16,7 @@ const METHODS: [(&str, &str); 5] = [
     ("patch", "PATCH"),
     ("delete", "DELETE"),
 ];
-const BESIDE: [&str; 4] = ["/docs", "/docs/oauth-receiver.html", "/openapi.json", "/metrics"];
+const BESIDE: [&str; 5] = ["/", "/docs", "/docs/oauth-receiver.html", "/openapi.json", "/metrics"];
 
 impl Methods {
     pub(super) fn new(document: &Value) -> Self {
@@ -32,7 +33,8 @@ impl Methods {
 
     /// `None`: there is no such path.
     pub(super) fn of(&self, path: &str) -> Option<&HeaderValue> {
-        self.0.of(path)
+        // What the dashboard's files are called is not known here.
+        self.0.of(if pages::is_page(path) { pages::PAGE } else { path })
     }
 }
 
@@ -52,6 +54,7 @@ mod tests {
         assert_eq!(of("/api/rules/7"), Some("GET, HEAD, PUT, DELETE, OPTIONS"));
         assert_eq!(of("/api/rules/check"), Some("POST, OPTIONS"));
         assert_eq!(of("/metrics"), Some("GET, HEAD, OPTIONS"));
+        assert_eq!(of("/assets/any/file.js"), Some("GET, HEAD, OPTIONS"));
         for path in ["/api/rules", "/api/rules/", "/api/rules/7/", "//api/rules/7", ""] {
             assert_eq!(of(path), None, "{path}");
         }

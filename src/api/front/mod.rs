@@ -21,17 +21,18 @@ use poem::{
 };
 use serde_json::Value;
 
+pub(super) use self::{
+    compression::is_accepted as takes_gzip,
+    limits::{Running, has_body},
+    queries::{Unread, reads_query},
+    request_id::RequestId,
+};
 use self::{
     cors::Cors,
     limits::{Limits, Receiving},
     methods::Methods,
     queries::Queries,
     stranger::Strangers,
-};
-pub(super) use self::{
-    limits::{Running, has_body},
-    queries::{Unread, reads_query},
-    request_id::RequestId,
 };
 use super::problem::Fault;
 use crate::{

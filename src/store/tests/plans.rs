@@ -3,7 +3,7 @@
 use sea_orm::QueryTrait;
 
 use super::*;
-use crate::store::{alarm_changes, outbox};
+use crate::store::{alarm_changes, alarm_marks, outbox};
 
 async fn plan(store: &Store, sql: String, values: Option<sea_orm::sea_query::Values>) -> String {
     let values = values.unwrap_or(sea_orm::sea_query::Values(Vec::new()));
@@ -54,6 +54,8 @@ async fn every_query_is_served_by_a_key_or_an_index() {
         (statistics::SUMS, 5),
         (statistics::FIRST, 3),
         (statistics::LAST, 3),
+        (crate::store::envelope::BUCKETS, 5),
+        (alarm_marks::ACTIVE, 0),
         (removal::DELETE_READINGS, 4),
         (removal::DELETE_CLAIMED, 4),
     ] {
@@ -69,6 +71,11 @@ async fn every_query_is_served_by_a_key_or_an_index() {
         assert!((is_served && !scans) || is_newest, "{} : {plan}", statement.sql);
         let sorts = plan.contains("TEMP B-TREE") && !statement.sql.contains("GROUP BY");
         assert!(!sorts, "{} : {plan}", statement.sql);
+    }
+    let values = sea_orm::sea_query::Values((0..5).map(|_| number()).collect());
+    let marks = plan(&store, alarm_marks::MARKS.to_owned(), Some(values)).await;
+    for alias in ["SEARCH a USING INDEX", "SEARCH e USING INDEX"] {
+        assert!(marks.contains(alias), "{marks}");
     }
     let newest = plan(&store, devices::NEWEST.to_owned(), None).await;
     assert!(newest.contains("SEARCH r USING PRIMARY KEY"), "{newest}");
