@@ -58,8 +58,10 @@ export class Check {
     this.page = await this.newPage();
     if (!user) return;
     this.server.key = await this.server.file('data/initial-api-key');
-    await this.addUser(user, user);
-    await this.signIn(user);
+    // The first start has made a user of the name `admin`.
+    const name = user === 'admin' ? 'chief' : user;
+    await this.addUser(name, user);
+    await this.signIn(name);
   }
 
   /** Another page of the same browser, watched like the first. */

@@ -3,7 +3,7 @@
 //! All of them are in memory, loaded at start; an edit goes to the store first and is taken over when
 //! the store has it. `sign_in` is the other half: passwords, sessions, tokens.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use foldhash::{fast::RandomState, quality};
 use parking_lot::{Mutex, RwLock};
@@ -77,6 +77,16 @@ pub(super) struct State {
     /// Bound: `SESSIONS_MAX` for each user.
     pub(super) sessions: HashMap<i64, SessionRow, RandomState>,
     pub(super) selectors: HashMap<Digest, i64, quality::RandomState>,
+    /// What sessions' last refresh tokens took the place of; for sessions that live.
+    pub(super) replaced: HashMap<i64, Replaced, RandomState>,
+}
+
+/// A refresh token that was used, for as long as the answer may not have arrived.
+pub(super) struct Replaced {
+    pub(super) token_hash: Digest,
+    pub(super) address: IpAddr,
+    /// On the monotonic clock.
+    pub(super) until: Duration,
 }
 
 pub struct People {
@@ -322,8 +332,9 @@ impl People {
         state.users.remove(&user.name);
         state.by_id.remove(&user.id);
         state.sessions.retain(|_, session| session.user != user.id);
-        let State { sessions, selectors, .. } = &mut *state;
+        let State { sessions, selectors, replaced, .. } = &mut *state;
         selectors.retain(|_, id| sessions.contains_key(id));
+        replaced.retain(|id, _| sessions.contains_key(id));
         Ok(())
     }
 

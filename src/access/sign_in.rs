@@ -3,9 +3,11 @@
 //! A session is a family of refresh tokens, of which the last one is valid. A token is a selector,
 //! which all of the family begin with, and a secret; both are kept as digests. Whoever presents the
 //! right selector with another secret has a token that was used before: one of two holders is a
-//! thief, and the session ends. An access token names its session and ends with it.
+//! thief, and the session ends; but for a few seconds after its use, from where it was used, as long as
+//! the next one was not: a browser that is closed or reloaded loses the answer. An access token names its
+//! session and ends with it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use metrics::counter;
 use subtle::ConstantTimeEq;
@@ -14,7 +16,7 @@ use super::{
     AccessError, Actor, People, Principal,
     keyring::{Claims, TOKEN_SECONDS},
     password::Checked,
-    people::User,
+    people::{Replaced, User},
     secret,
     throttle::Pair,
 };
@@ -32,6 +34,8 @@ const SESSIONS_MAX: usize = 50;
 /// A right password is proven once more where its hash was changed meanwhile: another sign-in of a
 /// moved user may have put it into our form.
 const PROOFS_MAX: usize = 2;
+/// For how long a refresh token is taken once more, when the answer to its use may be lost.
+const ANSWER_LOST: Duration = Duration::from_secs(10);
 const SELECTOR_LENGTH: usize = 32;
 const USER_AGENT_MAX: usize = 200;
 
@@ -233,7 +237,8 @@ impl People {
         })
     }
 
-    /// Gives the next tokens for a refresh token, which is good for this once.
+    /// Gives the next tokens for a refresh token, which is good for this once, and again while the answer
+    /// may be lost.
     ///
     /// # Errors
     /// [`AccessError::Expired`] for one that is not known (any more), [`AccessError::Reused`] for one
@@ -244,7 +249,8 @@ impl People {
         let _order = self.changes.lock().await;
         let (session, user) = self.family(&secret::digest(selector))?;
         let presented = secret::digest(token);
-        if !bool::from(session.token_hash.ct_eq(&presented)) {
+        let is_last = bool::from(session.token_hash.ct_eq(&presented));
+        if !is_last && !self.was_answer_lost(&session, &presented, origin) {
             return self.end_family(&session, &user, origin).await;
         }
         let refresh = format!("{}{selector}{}", secret::REFRESH, secret::generate("")?);
@@ -254,12 +260,27 @@ impl People {
             Err(StoreError::Outdated) => return self.end_family(&session, &user, origin).await,
             other => other?,
         }
-        if let Some(kept) = self.state.write().sessions.get_mut(&session.id) {
+        let mut state = self.state.write();
+        if let Some(kept) = state.sessions.get_mut(&session.id) {
             kept.token_hash = token_hash;
             kept.last_use = last_use;
+            let until = self.clock.monotonic() + ANSWER_LOST;
+            let address = origin.address;
+            state.replaced.insert(session.id, Replaced { token_hash: presented, address, until });
         }
+        drop(state);
         let access = self.access_token(&user, session.id)?;
         Ok(Tokens { user, access, refresh, expires_in: TOKEN_SECONDS })
+    }
+
+    /// Whether a token is the one that was used last, moments ago from the same address.
+    fn was_answer_lost(&self, session: &SessionRow, presented: &Digest, origin: &Origin) -> bool {
+        let state = self.state.read();
+        state.replaced.get(&session.id).is_some_and(|replaced| {
+            bool::from(replaced.token_hash.ct_eq(presented))
+                && replaced.address == origin.address
+                && self.clock.monotonic() < replaced.until
+        })
     }
 
     fn family(&self, selector: &Digest) -> Result<(SessionRow, Arc<User>), AccessError> {
@@ -292,6 +313,7 @@ impl People {
             if let Some(session) = state.sessions.remove(id) {
                 state.selectors.remove(&session.selector_hash);
             }
+            state.replaced.remove(id);
         }
         Ok(())
     }

@@ -105,6 +105,24 @@ async fn tokens_go_on_once_and_a_reused_one_ends_the_family() {
 }
 
 #[tokio::test]
+async fn a_token_whose_answer_was_lost_is_taken_again_for_moments() {
+    let world = world().await;
+    world.person("ann", Role::Viewer).await;
+    let first = world.sign_in("ann", PASSWORD).await.unwrap();
+    let lost = world.refresh(&first.refresh).await.unwrap();
+    world.clock.advance(Duration::from_secs(9));
+    let second = world.refresh(&first.refresh).await.unwrap();
+    let third = world.refresh(&second.refresh).await.unwrap();
+    assert!(world.access.recognise(&third.access).is_some());
+    assert!(matches!(world.refresh(&lost.refresh).await, Err(AccessError::Reused(_))));
+
+    let first = world.sign_in("ann", PASSWORD).await.unwrap();
+    world.refresh(&first.refresh).await.unwrap();
+    world.clock.advance(Duration::from_secs(10));
+    assert!(matches!(world.refresh(&first.refresh).await, Err(AccessError::Reused(_))));
+}
+
+#[tokio::test]
 async fn what_was_proven_before_a_change_begins_no_session() {
     let world = world().await;
     let (people, console) = (&world.access.people, first_start::console());

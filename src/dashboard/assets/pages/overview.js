@@ -26,7 +26,7 @@ function attentionLink({ kind, reference = {} }) {
     case 'pending_devices': return '#/devices?status=pending';
     case 'offline_devices': return '#/devices?status=offline';
     case 'quarantine': return '#/admin/quarantine';
-    case 'notification_failed': return '#/admin/targets';
+    case 'notification_failed': return '#/admin/targets?tab=outbox&state=dead';
     default: return null;
   }
 }
