@@ -12,13 +12,14 @@ function entry(one, { mayWrite, withDevice }, gone) {
   const hint = `refused_hint.${one.reason}`;
   const element = h('li', { class: 'refused' });
   const retry = async (event) => {
-    const result = await act(event.currentTarget, () => api.post(`api/quarantine/${one.id}/retry`));
-    if (!result) return;
-    if (result.ok) {
-      gone(t('device.retried', { count: result.accepted }));
-    } else {
-      fill(said, h('p', { class: 'wrong', role: 'alert' }, t('device.retry_refused', { status: word('verdict', result.status), detail: result.rejected.map((part) => part.detail).join('; ') })));
-    }
+    // What is refused again is told where it stands.
+    const refusedAgain = (error) => {
+      if (error.status !== 422) throw error;
+      const detail = error.errors.map((part) => part.detail).join('; ') || error.detail;
+      fill(said, h('p', { class: 'wrong', role: 'alert' }, t('device.retry_refused', { detail })));
+    };
+    const result = await act(event.currentTarget, () => api.post(`api/quarantine/${one.id}/retry`).catch(refusedAgain));
+    if (result) gone(t('device.retried', { count: result.accepted }));
   };
   const remove = async (event) => {
     const pressed = event.currentTarget;
