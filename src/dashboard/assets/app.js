@@ -219,7 +219,10 @@ async function route({ keepScroll = false } = {}) {
     show(root, t('errors.not_yours'), keepScroll);
     return;
   }
-  const late = setTimeout(() => show(h('div', { class: 'page' }, skeleton(6)), t(`nav.${found.route.place}`), keepScroll), 150);
+  // A page that was left while it was loading covers nothing.
+  const late = setTimeout(() => {
+    if (!signal.aborted) show(h('div', { class: 'page' }, skeleton(6)), t(`nav.${found.route.place}`), keepScroll);
+  }, 150);
   try {
     const module = await import(`./pages/${found.route.module}.js`);
     clearTimeout(late);
