@@ -21,7 +21,7 @@ const PAGES = [
   ['device', '#/devices/boiler-1?sensors={water},{pressure}'],
   ['device-messages', '#/devices/boiler-1?tab=messages'],
   ['device-alarms', '#/devices/boiler-1?tab=alarms'],
-  ['device-quarantine', '#/devices/pump-3?tab=quarantine'],
+  ['device-quarantine', '#/devices/meter-main?tab=quarantine'],
   ['device-credentials', '#/devices/boiler-1?tab=credentials'],
   ['alarms', '#/alarms'],
   ['alarms-history', '#/alarms?tab=history'],
@@ -77,6 +77,7 @@ async function shoot(t, known) {
         if (words.length > 0 && !words.some((word) => name.includes(word))) continue;
         await t.open(place.replace(/\{(\w+)\}/g, (_, key) => known[key]));
         await settle(t);
+        if (page === 'device-messages') await t.page.waitForTimeout(4_000);
         await t.page.screenshot({ path: join(folder, `top-${name}.png`) });
         await t.page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
         made += 1;

@@ -17,7 +17,7 @@ function noise(seed) {
 const bump = (ago, middle, width) => Math.max(0, 1 - Math.abs(ago - middle) / width);
 
 const water = (ago, time) => 62 + 4 * daily(time) + 1.2 * noise(Math.floor(time / MINUTE)) + 22 * bump(ago, 3.4 * DAY, 2 * HOUR) + 15 * bump(ago, 9 * DAY, 3 * HOUR) + 17 * bump(ago, 5 * HOUR, 1.2 * HOUR) + 26 * bump(ago, 0, 0.7 * HOUR);
-const pressure = (ago, time) => 1.55 + 0.08 * daily(time) + 0.02 * noise(Math.floor(time / MINUTE) + 7) + 0.25 * bump(ago, 5 * HOUR, 1.2 * HOUR) + 0.4 * bump(ago, 0, 0.7 * HOUR);
+const pressure = (ago, time) => 1.62 + 0.05 * daily(time, 0.8) + 0.012 * noise(Math.floor(time / MINUTE) + 7) - 0.22 * bump(ago, 16 * HOUR, 1.5 * HOUR) + 0.14 * bump(ago, 4.6 * HOUR, 1.6 * HOUR) + 0.12 * bump(ago, 0, 0.7 * HOUR);
 
 /** [device, name, labels, facts, { sensor: [unit, value(ago, time)] }] */
 const DEVICES = [
@@ -36,9 +36,9 @@ const GONE = { 'pump-3': 2.5 * HOUR };
 
 const RULES = [
   { name: 'Boiler too hot', description: 'The safety valve opens at 95 °C.', judges_late: true, scope: { sensors: ['water'], labels: { kind: 'boiler' } }, levels: [{ severity: 'warning', condition: { type: 'above', limit: 75, deadband: 2 } }, { severity: 'critical', condition: { type: 'above', limit: 85, deadband: 2 } }], message: '{device_name}: {value} {unit}, limit {limit}', labels: { team: 'heating' } },
-  { name: 'Cold room too warm', judges_late: true, scope: { sensors: ['temperature'], labels: { kind: 'cold-room' } }, levels: [{ severity: 'major', condition: { type: 'above', limit: 8, deadband: 0.5 } }], on_delay: '10m', repeat: '30m', labels: { team: 'kitchen' } },
-  { name: 'Battery low', judges_late: true, scope: { sensors: ['battery'] }, levels: [{ severity: 'minor', condition: { type: 'below', limit: 20, deadband: 5 } }] },
-  { name: 'Humidity out of range', judges_late: true, scope: { sensors: ['humidity'], devices: ['greenhouse-north', 'greenhouse-south'] }, levels: [{ severity: 'info', condition: { type: 'outside', low: 45, high: 68 } }] },
+  { name: 'Cold room too warm', judges_late: true, scope: { sensors: ['temperature'], labels: { kind: 'cold-room' } }, levels: [{ severity: 'major', condition: { type: 'above', limit: 8, deadband: 0.5 } }], message: '{device_name}: {value} {unit}, limit {limit}', on_delay: '10m', repeat: '30m', labels: { team: 'kitchen' } },
+  { name: 'Battery low', judges_late: true, scope: { sensors: ['battery'] }, levels: [{ severity: 'minor', condition: { type: 'below', limit: 20, deadband: 5 } }], message: '{device_name}: battery at {value} %' },
+  { name: 'Humidity out of range', judges_late: true, scope: { sensors: ['humidity'], devices: ['greenhouse-north', 'greenhouse-south'] }, levels: [{ severity: 'info', condition: { type: 'outside', low: 45, high: 68 } }], message: '{device_name}: humidity {value} %' },
   { name: 'Night work', enabled: false, scope: { sensors: ['power'] }, levels: [{ severity: 'info', condition: { type: 'above', limit: 30 } }] },
 ];
 
@@ -79,12 +79,9 @@ async function live(server) {
   const mqtt = load('mqtt');
   const clients = [];
   for (const [device, , , facts, sensors] of DEVICES) {
+    if (GONE[device]) continue;
     const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${server.mqtt}`, { clientId: device, protocolVersion: 5 });
     await client.publishAsync(`devices/${device}/status`, JSON.stringify({ status: 'online', ...facts }), { qos: 1 });
-    if (GONE[device]) {
-      await client.endAsync();
-      continue;
-    }
     clients.push([client, device, sensors]);
   }
   const say = async () => {
@@ -109,7 +106,7 @@ async function refused(server) {
     for (const payload of payloads) await client.publishAsync(`devices/${device}/data`, payload, { qos: 1 });
     await client.endAsync();
   };
-  await send('pump-3', '{"flow": 41.2, "Motor Temp": 66.1}', 'flow=41', '{"flow": "n/a"}');
+  await send('meter-main', '{"power": 41.2, "Phase 1": 13.1}', 'power=41', '{"power": "n/a"}');
   await send('greenhouse-south', '{"temperature": 412.5, "humidity": 55}');
   await send('esp32-9f12c4', '{"temperature": 22.5, "humidity": 41}');
   await send('esp32-77a0e1', '{"temperature": 21.9}');

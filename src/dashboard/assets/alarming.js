@@ -296,7 +296,7 @@ export function commandsFor(alarm, done) {
 
 // --- Notifications
 
-const PROGRESS_TONE = { waiting: 'warn', sent: 'ok', dead: 'bad', cancelled: 'mute' };
+const PROGRESS_TONE = { waiting: 'warn', sent: 'ok', dead: 'bad', cancelled: 'mute', suppressed: 'mute' };
 
 export function progressBadge(state) {
   return badge(word('notifications', `state_${state}`).replace(/^state_/, ''), PROGRESS_TONE[state] || 'mute');
@@ -308,6 +308,7 @@ export const CHANNEL_ICON = { email: 'message', webhook: 'external', mqtt: 'onli
 export function whyNot(one) {
   const silence = /^silence (\d+)$/.exec(one.error || '')?.[1];
   if (silence) return t('notifications.by_silence', { id: silence });
+  if (one.state === 'suppressed') return t('notifications.by_cooldown');
   return one.error === 'no such target is enabled' ? t('notifications.no_target') : one.error || '';
 }
 

@@ -162,6 +162,8 @@ export function bytes(count) {
     value /= 1000;
     at += 1;
   }
-  const digits = value >= 100 || at === 0 ? 0 : 1;
+  // Browsers write "41 byte".
+  if (at === 0) return `${number(value)} B`;
+  const digits = value >= 100 ? 0 : 1;
   return new Intl.NumberFormat(locale(), { style: 'unit', unit: UNITS[at], unitDisplay: 'short', maximumFractionDigits: digits }).format(value);
 }

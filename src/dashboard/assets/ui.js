@@ -97,7 +97,8 @@ export function facts(entries) {
 }
 
 export function labelChips(labels) {
-  const entries = Object.entries(labels || {});
+  // In an order of their own: the answer's may differ from one to the next.
+  const entries = Object.entries(labels || {}).sort(([one], [other]) => (one < other ? -1 : 1));
   return entries.length ? h('span', { class: 'chips' }, entries.map(([name, value]) =>
     h('span', { class: 'chip', title: `${name}: ${value}` }, h('span', { class: 'chip-name' }, name), h('span', { class: 'chip-value' }, String(value))))) : null;
 }

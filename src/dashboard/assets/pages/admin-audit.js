@@ -51,7 +51,7 @@ export default async function page({ root, query, signal, setQuery }) {
   const box = h('div', {});
   const filters = {
     actor: field({ label: t('audit.actor'), type: 'search', value: query.get('actor') || '', autocomplete: 'off' }),
-    action: field({ label: t('audit.action'), type: 'search', value: query.get('action') || '', autocomplete: 'off', list: 'audit-actions', placeholder: 'update_device' }),
+    action: field({ label: t('audit.action'), type: 'search', value: query.get('action') || '', autocomplete: 'off', list: 'audit-actions', placeholder: 'create_user' }),
     resource: field({ label: t('audit.resource'), type: 'search', value: query.get('resource') || '', autocomplete: 'off', placeholder: '/api/users' }),
     from: field({ label: t('rules.from'), type: 'datetime-local', value: query.get('from') || '', hint: zoneHint() }),
     to: field({ label: t('rules.to'), type: 'datetime-local', value: query.get('to') || '', hint: zoneHint() }),

@@ -217,7 +217,7 @@ function outbox({ signal, query, setQuery, session }) {
   };
   every(10_000, signal, fresh);
   if (session.can('alarms:read')) listen({ events: ['alarms'], signal }, throttle(() => setTimeout(fresh, 1_500), 3_000));
-  return card({ class: 'flush' }, h('div', { class: 'toolbar pad' }, segmented(['', 'waiting', 'sent', 'dead', 'cancelled'].map((one) => [one, t(`notifications.state_${one || 'all'}`)]), state, (value) => {
+  return card({ class: 'flush' }, h('div', { class: 'toolbar pad' }, segmented(['', 'waiting', 'sent', 'dead', 'cancelled', 'suppressed'].map((one) => [one, t(`notifications.state_${one || 'all'}`)]), state, (value) => {
     state = value;
     setQuery({ state: value || null });
     again();

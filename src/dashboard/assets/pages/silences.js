@@ -92,7 +92,7 @@ export default async function page({ root, query, signal, setQuery, session }) {
   const columns = [
     { key: 'match', label: t('silences.match'), primary: true, render: (one) => h('div', { class: 'alarm-name' }, h('span', { class: 'break' }, matchText(one.match)), one.comment && h('span', { class: 'sub break' }, one.comment)) },
     { key: 'state', label: t('silences.state'), render: (one) => badge(t(`silences.${standing(one)}`), TONE[standing(one)]) },
-    { key: 'time', label: t('silences.time'), render: (one) => h('span', {}, exact(one.starts_at, 'minute'), ' – ', exact(one.ends_at, 'minute'), h('span', { class: 'sub' }, t('silences.ends'), ' ', ago(one.ends_at))) },
+    { key: 'time', label: t('silences.time'), render: (one) => h('span', {}, exact(one.starts_at, 'minute'), ' – ', exact(one.ends_at, 'minute'), h('span', { class: 'sub' }, Date.parse(one.starts_at) > Date.now() ? [t('silences.starts'), ' ', ago(one.starts_at)] : [t('silences.ends'), ' ', ago(one.ends_at)])) },
     { key: 'author', label: t('audit.actor'), class: 'wide-only', render: (one) => one.author || null },
     mayWrite && { key: 'do', label: t('alarms.actions'), hideLabel: true, align: 'end', class: 'actions-cell', render: (one) => (standing(one) === 'ended' ? null : menu(t('alarms.actions_for', { name: matchText(one.match) }), [
       { text: `${t('actions.edit')}…`, iconName: 'edit', onclick: async () => { if (await editSilence(one, session)) { toast(t('silences.saved')); again(); } } },
