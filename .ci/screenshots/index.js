@@ -14,11 +14,11 @@ import { plant } from './plant.js';
 
 const PASSWORD = 'a fine long password';
 const WIDTHS = { desktop: [1280, 860], phone: [390, 844] };
-/** [name, place]; `{…}` are numbers that are looked up. */
+/** [name, place, what a phone's window is scrolled to]; `{…}` are numbers that are looked up. */
 const PAGES = [
   ['overview', '#/'],
   ['devices', '#/devices'],
-  ['device', '#/devices/boiler-1?sensors={water},{pressure}'],
+  ['device', '#/devices/boiler-1?sensors={water},{pressure}', '[role="tablist"]'],
   ['device-messages', '#/devices/boiler-1?tab=messages'],
   ['device-alarms', '#/devices/boiler-1?tab=alarms'],
   ['device-quarantine', '#/devices/meter-main?tab=quarantine'],
@@ -72,13 +72,15 @@ async function shoot(t, known) {
     for (const theme of ['light', 'dark']) {
       await t.page.setViewportSize({ width: across, height: down });
       await t.page.emulateMedia({ colorScheme: theme });
-      for (const [page, place] of PAGES) {
+      for (const [page, place, middle] of PAGES) {
         const name = `${page}-${width}-${theme}`;
         if (words.length > 0 && !words.some((word) => name.includes(word))) continue;
         await t.open(place.replace(/\{(\w+)\}/g, (_, key) => known[key]));
         await settle(t);
         if (page === 'device-messages') await t.page.waitForTimeout(4_000);
+        if (middle && width === 'phone') await t.page.evaluate((wanted) => scrollTo(0, document.querySelector(wanted).getBoundingClientRect().top + scrollY - 64), middle);
         await t.page.screenshot({ path: join(folder, `top-${name}.png`) });
+        await t.page.evaluate(() => scrollTo(0, 0));
         await t.page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
         made += 1;
       }
