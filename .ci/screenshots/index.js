@@ -66,27 +66,41 @@ async function settle(t) {
   await t.page.waitForTimeout(900);
 }
 
-async function shoot(t, known) {
-  let made = 0;
+/** Calls back for every width and theme of a page whose pictures are wanted, with their name. */
+async function everyLook(t, page, look) {
   for (const [width, [across, down]] of Object.entries(WIDTHS)) {
     for (const theme of ['light', 'dark']) {
+      const name = `${page}-${width}-${theme}`;
+      if (words.length > 0 && !words.some((word) => name.includes(word))) continue;
       await t.page.setViewportSize({ width: across, height: down });
       await t.page.emulateMedia({ colorScheme: theme });
-      for (const [page, place, middle] of PAGES) {
-        const name = `${page}-${width}-${theme}`;
-        if (words.length > 0 && !words.some((word) => name.includes(word))) continue;
-        await t.open(place.replace(/\{(\w+)\}/g, (_, key) => known[key]));
-        await settle(t);
-        if (page === 'device-messages') await t.page.waitForTimeout(4_000);
-        if (middle && width === 'phone') await t.page.evaluate((wanted) => scrollTo(0, document.querySelector(wanted).getBoundingClientRect().top + scrollY - 64), middle);
-        await t.page.screenshot({ path: join(folder, `top-${name}.png`) });
-        await t.page.evaluate(() => scrollTo(0, 0));
-        await t.page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
-        made += 1;
-      }
+      await look(name, width);
+      made += 1;
     }
   }
-  return made;
+}
+
+async function signedOut(t) {
+  t.allow(/status of 401/);
+  await everyLook(t, 'sign-in', async (name) => {
+    await t.open('');
+    await t.page.locator('input[autocomplete="username"]').waitFor();
+    await t.page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+  });
+}
+
+async function shoot(t, known) {
+  for (const [page, place, middle] of PAGES) {
+    await everyLook(t, page, async (name, width) => {
+      await t.open(place.replace(/\{(\w+)\}/g, (_, key) => known[key]));
+      await settle(t);
+      if (page === 'device-messages') await t.page.waitForTimeout(4_000);
+      if (middle && width === 'phone') await t.page.evaluate((wanted) => scrollTo(0, document.querySelector(wanted).getBoundingClientRect().top + scrollY - 64), middle);
+      await t.page.screenshot({ path: join(folder, `top-${name}.png`) });
+      await t.page.evaluate(() => scrollTo(0, 0));
+      await t.page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+    });
+  }
 }
 
 await mkdir(folder, { recursive: true });
@@ -96,14 +110,17 @@ const t = new Check(browser, resolve(binary), {
   variables: { HTTP__ALLOW_ANONYMOUS: 'false', DEVICES__UNKNOWN: 'pending' },
   context: { locale: options.language, deviceScaleFactor: 1, reducedMotion: 'reduce' },
 });
+let made = 0;
 let failed = null;
 try {
   await t.begin();
   t.server.key = await t.server.file('data/initial-api-key');
   const end = await plant(t.server, PASSWORD);
+  await signedOut(t);
   await t.signIn('chief');
   await t.page.waitForTimeout(Number(options.warm) * 1000);
-  console.log(`${await shoot(t, await numbers(t.server))} pages, in ${folder}`);
+  await shoot(t, await numbers(t.server));
+  console.log(`${made} pictures in ${folder}`);
   await end();
 } catch (error) {
   failed = error;

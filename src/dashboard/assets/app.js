@@ -82,6 +82,8 @@ async function askSignIn() {
 
 async function onSetting(name) {
   if (name === 'language') await loadLanguage();
+  // Before somebody has signed in there is only the form, which sees to itself.
+  if (!session.me) return;
   // Charts come in the theme's colours, texts in the language: what is shown is built anew.
   build();
   route({ keepScroll: true });
