@@ -132,6 +132,16 @@ export class Check {
     }
   }
 
+  /** What stands out at the page's side; without it nothing scrolls sideways. */
+  async wider() {
+    return this.page.evaluate(() => {
+      const over = document.documentElement.scrollWidth - innerWidth;
+      const isOut = (element) => element.getBoundingClientRect().right > innerWidth;
+      const name = ({ tagName, className }) => `${tagName.toLowerCase()}.${className}`;
+      return over > 0 ? [`${over} px`, ...[...document.querySelectorAll('body *')].filter(isOut).map(name)] : [];
+    });
+  }
+
   /** Faults of the page that axe-core calls serious or critical. */
   async axe(page = this.page) {
     // Read by the debugger: the page's policy lets nobody put scripts into it.

@@ -125,7 +125,7 @@ export default [
       await tabTo(/^Actions for/);
       await t.page.keyboard.press('Enter');
       await t.page.locator('.menu-list:popover-open').waitFor();
-      assert.match(await focused(), /Acknowledge…/);
+      await t.eventually(async () => /Acknowledge…/.test(await focused()), 'the first command in focus');
       await t.page.keyboard.press('Enter');
       await t.page.locator('dialog[open]').waitFor();
       await t.page.keyboard.type('seen');
