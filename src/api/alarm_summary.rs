@@ -15,7 +15,8 @@ const CHATTERING_MAX: u64 = 100;
 pub(super) struct AlarmSummary {
     /// Alarms whose condition holds at present
     active: u64,
-    /// Alarms that wait for an acknowledgement at present
+    /// Alarms that wait for an acknowledgement at present; those shelved, suppressed or out of
+    /// service don't
     unacknowledged: u64,
     /// What is open at present, by severity and state
     open: Vec<OpenAlarms>,
@@ -91,7 +92,7 @@ pub(super) async fn of(
     };
     Ok(AlarmSummary {
         active: count(|alike| alike.active),
-        unacknowledged: count(|alike| !alike.acknowledged),
+        unacknowledged: count(AlarmCount::is_waiting),
         open: summary.open.iter().map(OpenAlarms::from).collect(),
         from: Time(from),
         to: Time(to),

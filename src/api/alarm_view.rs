@@ -1,6 +1,6 @@
 //! An alarm and its history as they are shown.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use poem_openapi::{Enum, Object, types::ToJSON};
 
@@ -72,7 +72,7 @@ pub(super) struct AlarmView {
     /// How often it was raised
     occurrences: i64,
     message: String,
-    labels: HashMap<String, String>,
+    labels: BTreeMap<String, String>,
     last_notified_at: Option<Time>,
 }
 

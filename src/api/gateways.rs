@@ -1,6 +1,6 @@
 //! Gateways: devices of kind `gateway`, with the devices that they speak for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use poem_openapi::{
     Object, OpenApi,
@@ -52,7 +52,7 @@ struct NewGatewayBody {
     /// Its id: 1 to 64 of A-Z a-z 0-9 . _ : -
     device: String,
     name: Option<String>,
-    labels: Option<HashMap<String, String>>,
+    labels: Option<BTreeMap<String, String>>,
 }
 
 /// All that people set of a gateway; what is left out is removed
@@ -61,7 +61,7 @@ struct NewGatewayBody {
 #[oai(deny_unknown_fields)]
 struct GatewayBody {
     name: Option<String>,
-    labels: Option<HashMap<String, String>>,
+    labels: Option<BTreeMap<String, String>>,
 }
 
 #[OpenApi]

@@ -57,6 +57,7 @@ struct DeviceCounts {
 struct AlarmCounts {
     /// Those whose condition holds
     active: u64,
+    /// Those that wait for an acknowledgement, and were not put aside
     unacknowledged: u64,
     shelved: u64,
     /// Active ones
@@ -181,7 +182,7 @@ async fn overview(api: &Api) -> Result<Overview, Fault> {
     let mut facts = of_devices(api);
     let open = api.store.open_alarm_counts().await?;
     facts.alarms_since = api.store.first_unacknowledged().await?;
-    facts.unacknowledged = by_severity(&open, |alike| !alike.acknowledged && !alike.shelved);
+    facts.unacknowledged = by_severity(&open, AlarmCount::is_waiting);
     let notices = api.store.outbox_counts().await?;
     let notices_in = |wanted: NotificationState| {
         let counted = notices.iter().filter(|count| count.state == wanted);
@@ -206,7 +207,7 @@ async fn overview(api: &Api) -> Result<Overview, Fault> {
         devices: facts.devices,
         alarms: AlarmCounts {
             active: count(|alike| alike.active),
-            unacknowledged: count(|alike| !alike.acknowledged),
+            unacknowledged: count(AlarmCount::is_waiting),
             shelved: count(|alike| alike.shelved),
             by_severity: by_severity(&open, |_| true),
         },

@@ -18,6 +18,13 @@ pub struct AlarmCount {
     pub count: u64,
 }
 
+impl AlarmCount {
+    /// Whether somebody is asked to acknowledge them: nobody is for those that were put aside.
+    pub const fn is_waiting(&self) -> bool {
+        !(self.acknowledged || self.shelved || self.suppressed || self.out_of_service)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleOccurrences {
     pub rule_id: i64,

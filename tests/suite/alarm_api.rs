@@ -260,6 +260,22 @@ async fn alarms_are_paged_filtered_counted_and_acknowledged_at_once() {
 }
 
 #[tokio::test]
+async fn nobody_is_asked_to_acknowledge_what_was_put_aside() {
+    let brooklet = Brooklet::start().await;
+    make(&brooklet, "/api/alarm-rules", hot()).await;
+    let mut device = brooklet.connect("d").await;
+    say(&mut device, "d", 35.0).await;
+    for (command, waiting) in [("shelve", 0), ("unshelve", 1), ("out-of-service", 0)] {
+        let path = format!("/api/alarms/1/{command}");
+        let body = if command == "shelve" { json!({"duration": "1h"}) } else { json!({}) };
+        assert_eq!(post(&brooklet, &path, body).await.status, 200, "{command}");
+        let alarms = brooklet.get("/api/overview").await["alarms"].clone();
+        assert_eq!((&alarms["active"], &alarms["unacknowledged"]), (&json!(1), &json!(waiting)));
+        assert_eq!(brooklet.get("/api/alarms/summary").await["unacknowledged"], waiting);
+    }
+}
+
+#[tokio::test]
 async fn rules_are_edited_by_version() {
     let brooklet = Brooklet::start().await;
     let id = make(&brooklet, "/api/alarm-rules", hot()).await;

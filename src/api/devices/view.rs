@@ -1,6 +1,6 @@
 //! A device on the wire, and the checks of what people give for one.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use poem_openapi::Object;
 use serde::Deserialize;
@@ -37,7 +37,7 @@ pub(in crate::api) struct DeviceView {
     ip: Option<String>,
     uptime_seconds: Option<i64>,
     location: Option<Location>,
-    labels: HashMap<String, String>,
+    labels: BTreeMap<String, String>,
     /// `active`; `pending`: its data waits for approval; `blocked`: its data is refused
     approval: String,
     first_seen: Time,
@@ -60,7 +60,7 @@ pub(super) struct NewDeviceBody {
     /// `device` (the default) or `gateway`
     pub(super) kind: Option<String>,
     pub(super) gateway: Option<String>,
-    pub(super) labels: Option<HashMap<String, String>>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
 }
 
 /// What may be changed of a device; what is left out stays
@@ -75,7 +75,7 @@ pub(super) struct DeviceChange {
     /// "" removes it
     pub(super) gateway: Option<String>,
     /// Replaces all labels
-    pub(super) labels: Option<HashMap<String, String>>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
     /// `active`, `pending` or `blocked`
     pub(super) approval: Option<String>,
 }
@@ -102,7 +102,7 @@ pub(in crate::api) fn checked_key(pointer: &str, text: &str) -> Result<DeviceKey
     DeviceKey::new(text).map_err(|error| Fault::invalid(pointer, error.to_string()))
 }
 
-pub(in crate::api) fn labels_text(labels: HashMap<String, String>) -> Result<String, Fault> {
+pub(in crate::api) fn labels_text(labels: BTreeMap<String, String>) -> Result<String, Fault> {
     if labels.len() > 64 {
         return Err(Fault::invalid("/labels", "at most 64 labels"));
     }
