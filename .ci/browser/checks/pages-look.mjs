@@ -22,6 +22,11 @@ for (const theme of ['light', 'dark']) {
         name: `${theme}, ${language}, ${width} px: nothing is cut, axe finds nothing grave`,
         context: { colorScheme: theme, locale: language, viewport: { width, height: 800 } },
         async run(t) {
+          // What somebody sees who has just installed it.
+          await t.open('');
+          await t.page.locator('.first-state').waitFor();
+          assert.deepEqual(await t.wider(), [], 'the first page: wider than the window');
+          assert.deepEqual(await t.axe(), [], 'the first page');
           await fill(t);
           for (const path of PAGES) {
             await t.open(path);
