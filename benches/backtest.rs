@@ -8,7 +8,7 @@ use brooklet::{
         rule::AlarmRule,
     },
     registry::{PresenceSettings, Registry, RegistrySettings, UnknownDevices},
-    store::{NewDevice, NewSensor, Store, StoreError, StoreSettings},
+    store::{NewDevice, NewSensor, Store, StoreError, StoreSettings, StoredReading},
     telemetry::{Approval, DeviceKey, DeviceKind, Quality, SensorName, Timestamp},
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -44,7 +44,9 @@ fn filled(runtime: &Runtime, folder: &std::path::Path) -> Result<(Store, Registr
             let event = n * SECOND;
             let times = (Timestamp::from_micros(event), Timestamp::from_micros(event + n % 400));
             let value = 30.0 + 15.0 * (n as f64 * std::f64::consts::TAU / 3_600.0).sin();
-            txn.append(sensor, times.0, times.1, Some(value), Quality::Good)?;
+            let (value, quality) = (Some(value), Quality::Good);
+            let (event_time, received_at) = times;
+            txn.append(&[StoredReading { sensor, event_time, received_at, value, quality }])?;
         }
         Ok(())
     })?;

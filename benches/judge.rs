@@ -141,9 +141,8 @@ fn batch(
         readings.iter().map(|(_, sensor)| [(sensor.clone(), stored(sensor))]).collect();
     let judged = writer.transaction(|txn| {
         if stores {
-            for (_, sensor) in readings {
-                txn.append(sensor.id, at, at, Some(25.5), Quality::Good)?;
-            }
+            let readings: Vec<_> = readings.iter().map(|(_, sensor)| stored(sensor)).collect();
+            txn.append(&readings)?;
         }
         let messages = readings.iter().zip(&fresh).map(|((device, _), fresh)| Message {
             device,

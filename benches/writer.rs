@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use brooklet::{
-    store::{NewDevice, NewSensor, Store, StoreError, StoreSettings, Writer},
+    store::{NewDevice, NewSensor, Store, StoreError, StoreSettings, StoredReading, Writer},
     telemetry::{Approval, DeviceKey, DeviceKind, Quality, SensorId, SensorName, Timestamp},
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -51,12 +51,18 @@ fn benchmark(criterion: &mut Criterion) {
             group.bench_function(format!("{rows} rows"), |bencher| {
                 bencher.iter(|| {
                     writer.transaction(|txn| {
-                        for id in ids.iter().cycle().take(rows) {
+                        let readings = ids.iter().cycle().take(rows).map(|sensor| {
                             time += 1;
                             let at = Timestamp::from_micros(time);
-                            txn.append(*id, at, at, Some(25.5), Quality::Good)?;
-                        }
-                        Ok(())
+                            StoredReading {
+                                sensor: *sensor,
+                                event_time: at,
+                                received_at: at,
+                                value: Some(25.5),
+                                quality: Quality::Good,
+                            }
+                        });
+                        txn.append(&readings.collect::<Vec<_>>())
                     })
                 });
             });

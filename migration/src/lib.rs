@@ -1,4 +1,7 @@
 //! Schema migrations of the Brooklet store: one file each, forward only, one history for all engines.
+//!
+//! SQLite takes texts and bytes of any length. For columns that are added by later migrations, ask for
+//! as much on the servers: `text` and `blob` are too short on MariaDB ([`widen`]).
 
 use sea_orm_migration::prelude::*;
 
@@ -10,8 +13,11 @@ mod m0005_alarms;
 mod m0006_access;
 mod m0007_late_readings;
 mod m0008_resources;
+mod m0009_servers;
 
 pub use sea_orm_migration::{MigratorTrait, SchemaManager};
+
+pub use m0009_servers::widen;
 
 pub struct Migrator;
 
@@ -27,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_access::Migration),
             Box::new(m0007_late_readings::Migration),
             Box::new(m0008_resources::Migration),
+            Box::new(m0009_servers::Migration),
         ]
     }
 }

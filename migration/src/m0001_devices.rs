@@ -1,6 +1,6 @@
 //! Devices and their sensors.
 
-use sea_orm_migration::{prelude::*, schema::*};
+use sea_orm_migration::{prelude::*, schema::*, sea_orm::DbBackend};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -12,6 +12,9 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.get_database_backend() == DbBackend::MySql {
+            manager.get_connection().execute_unprepared(TEXTS).await?;
+        }
         manager.create_table(device()).await?;
         manager.create_table(sensor()).await?;
         let unique_name = Index::create()
@@ -24,6 +27,9 @@ impl MigrationTrait for Migration {
         manager.create_index(unique_name).await
     }
 }
+
+/// Texts are told apart as elsewhere: by case, accents and spaces at their end.
+const TEXTS: &str = "ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin";
 
 fn device() -> TableCreateStatement {
     Table::create()

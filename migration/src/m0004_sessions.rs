@@ -21,14 +21,26 @@ impl MigrationTrait for Migration {
             table
         };
         manager.create_table(session()).await?;
-        manager.create_table(clustered(subscription())).await?;
+        let is_mariadb = backend == DbBackend::MySql;
+        manager.create_table(clustered(subscription(is_mariadb))).await?;
         manager.create_table(message()).await?;
         manager.create_table(clustered(queue())).await?;
         manager.create_table(clustered(unreleased())).await?;
-        manager.create_table(retained()).await?;
+        manager.create_table(retained(is_mariadb)).await?;
+        if is_mariadb {
+            manager.get_connection().execute_unprepared(LONG_KEYS).await?;
+        }
         manager.create_table(will()).await
     }
 }
+
+/// Topics can be longer than MariaDB's keys: their digests stand for them.
+const LONG_KEYS: &str = "ALTER TABLE mqtt_subscription MODIFY filter LONGTEXT NOT NULL, \
+    ADD COLUMN filter_hash BINARY(32) AS (UNHEX(SHA2(filter, 256))) PERSISTENT, \
+    ADD UNIQUE KEY mqtt_subscription_key (session_id, filter_hash); \
+    ALTER TABLE mqtt_retained MODIFY topic LONGTEXT NOT NULL, \
+    ADD COLUMN topic_hash BINARY(32) AS (UNHEX(SHA2(topic, 256))) PERSISTENT, \
+    ADD UNIQUE KEY mqtt_retained_key (topic_hash), ADD KEY mqtt_retained_topic (topic(255))";
 
 fn big_key(name: &'static str) -> ColumnDef {
     big_integer(name).primary_key().to_owned()
@@ -46,17 +58,20 @@ fn session() -> TableCreateStatement {
         .to_owned()
 }
 
-fn subscription() -> TableCreateStatement {
-    Table::create()
+fn subscription(is_mariadb: bool) -> TableCreateStatement {
+    let mut table = Table::create();
+    table
         .table("mqtt_subscription")
         .col(big_integer("session_id"))
         .col(text("filter"))
         .col(integer("options"))
         .col(big_integer_null("identifier"))
         .col(boolean("replays"))
-        .col(text_null("replayed_to"))
-        .primary_key(Index::create().col("session_id").col("filter"))
-        .to_owned()
+        .col(text_null("replayed_to"));
+    if !is_mariadb {
+        table.primary_key(Index::create().col("session_id").col("filter"));
+    }
+    table
 }
 
 /// What every kept message has beside its topic.
@@ -79,9 +94,10 @@ fn message() -> TableCreateStatement {
         .to_owned()
 }
 
-fn retained() -> TableCreateStatement {
+fn retained(is_mariadb: bool) -> TableCreateStatement {
     let mut table = Table::create();
-    table.table("mqtt_retained").col(text("topic").primary_key());
+    let topic = if is_mariadb { text("topic") } else { text("topic").primary_key().to_owned() };
+    table.table("mqtt_retained").col(topic);
     with_message(table.to_owned())
         .col(big_integer("received_at"))
         .col(big_integer_null("expires_at"))

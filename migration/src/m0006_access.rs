@@ -1,7 +1,7 @@
 //! Who may do what: people with their sessions, keys of the HTTP surface, credentials and extra
 //! permissions of devices, and what was done by whom.
 
-use sea_orm_migration::{prelude::*, schema::*};
+use sea_orm_migration::{prelude::*, schema::*, sea_orm::DbBackend};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -13,9 +13,14 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // MariaDB wants to know how long a key can be.
+        let digest = |name| match manager.get_database_backend() {
+            DbBackend::MySql => binary_len(name, 32),
+            _ => blob(name),
+        };
         manager.create_table(user()).await?;
-        manager.create_table(user_session()).await?;
-        manager.create_table(api_key()).await?;
+        manager.create_table(user_session(digest("selector_hash"))).await?;
+        manager.create_table(api_key(digest("key_hash"))).await?;
         manager.create_table(device_credential()).await?;
         manager.create_table(device_access()).await?;
         manager.create_table(audit()).await
@@ -46,12 +51,12 @@ fn user() -> TableCreateStatement {
         .to_owned()
 }
 
-fn user_session() -> TableCreateStatement {
+fn user_session(mut selector_hash: ColumnDef) -> TableCreateStatement {
     Table::create()
         .table("user_session")
         .col(big_pk_auto("id"))
         .col(big_integer("user_id"))
-        .col(blob("selector_hash").unique_key())
+        .col(selector_hash.unique_key())
         .col(blob("token_hash"))
         .col(big_integer("created_at"))
         .col(big_integer("used_at"))
@@ -62,13 +67,13 @@ fn user_session() -> TableCreateStatement {
         .to_owned()
 }
 
-fn api_key() -> TableCreateStatement {
+fn api_key(mut key_hash: ColumnDef) -> TableCreateStatement {
     Table::create()
         .table("api_key")
         .col(big_pk_auto("id"))
         .col(string_len_uniq("name", 100))
         .col(string_len("prefix", 16))
-        .col(blob("key_hash").unique_key())
+        .col(key_hash.unique_key())
         .col(text("scopes"))
         .col(string_len_null("device", 64))
         .col(big_integer("created_at"))

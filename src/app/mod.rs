@@ -16,6 +16,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+pub(crate) use self::wiring::store_location;
 use self::{
     alarm_upkeep::AlarmUpkeep, maintenance::Maintenance, sockets::Sockets, tasks::Tasks,
     wiring::Doors,
@@ -101,7 +102,7 @@ impl App {
     /// # Errors
     /// What is in the way, in a sentence.
     pub async fn build(settings: Settings, clock: Clock) -> Result<Self, AppError> {
-        let store_settings = wiring::store_settings(&settings).map_err(AppError::Settings)?;
+        let location = wiring::store_location(&settings).map_err(AppError::Settings)?;
         let routes = wiring::routes(&settings.ingest.routes)
             .map_err(|error| AppError::Settings(format!("ingest.routes: {error}")))?;
         let zone = jiff::tz::TimeZone::get(&settings.time.zone)
@@ -110,7 +111,7 @@ impl App {
         let provisions = alarms::Provisions::read(&settings)?;
         let sockets = Sockets::bind(&settings).await?;
 
-        let store = Store::open(&store_settings).await?;
+        let store = Store::at(&location).await?;
         let registry = Arc::new(Registry::new(wiring::registry_settings(&settings.devices)));
         registry.load(store.devices().await?, store.sensors().await?);
         jobs::mark_removals(&store, &registry).await?;
@@ -118,7 +119,7 @@ impl App {
 
         let publisher = Publisher::new(wiring::mqtt_limits(&settings.mqtt), clock.clone());
         let now = Timestamp::from_micros(clock.unix_micros());
-        let writer = store.writer(store_settings.busy_timeout)?;
+        let writer = store.writer(settings.database.busy_timeout.0)?;
         let alarms = alarms::prepare(&provisions, &store, &registry, writer, now).await?;
         // The start has judged what became due meanwhile: that is told to those who come back.
         let told = store.last_alarm_event().await?;
@@ -205,6 +206,11 @@ impl App {
             http: sockets.http,
             settings,
         })
+    }
+
+    /// Where the data is, without a password.
+    pub fn database(&self) -> String {
+        self.store.shown()
     }
 
     pub fn device_count(&self) -> usize {

@@ -6,7 +6,7 @@ use crate::{
     access::{Access, AccessError, AccessSettings, Gatekeeper, Openness},
     alarm::notify::Keeping,
     clock::Clock,
-    config::{self, Anonymous, Settings, Unknown},
+    config::{self, Anonymous, DatabasePlace, Migrate, Settings, Unknown},
     ingest::{Committer, IngestLimits, Tap},
     live::{Cursor, Hub},
     mqtt::{
@@ -15,7 +15,7 @@ use crate::{
     },
     registry::{PresenceSettings, Registry, RegistrySettings, UnknownDevices},
     routes::{InvalidRoute, MessageKind, PayloadForm, RouteTable, RouteTemplate},
-    store::{QuarantineLimits, Store, StoreSettings},
+    store::{QuarantineLimits, ServerSettings, Store, StoreLocation, StoreSettings, check_url},
     telemetry::{Position, Timestamp},
     tls::{TlsError, TlsServer},
 };
@@ -89,11 +89,28 @@ pub(super) fn keeping(settings: &config::Notifications) -> Keeping {
     Keeping { age: settings.retention.0, rows: settings.max_kept }
 }
 
-pub(super) fn store_settings(settings: &Settings) -> Result<StoreSettings, String> {
-    Ok(StoreSettings {
-        path: settings.database_path()?,
-        readers: settings.database.readers,
-        busy_timeout: settings.database.busy_timeout.0,
+/// Where the store is, and how it is opened.
+///
+/// # Errors
+/// What of `database.url` is not understood.
+pub(crate) fn store_location(settings: &Settings) -> Result<StoreLocation, String> {
+    let database = &settings.database;
+    let (readers, busy_timeout) = (database.readers, database.busy_timeout.0);
+    Ok(match settings.database_place()? {
+        DatabasePlace::File(path) => {
+            StoreLocation::File(StoreSettings { path, readers, busy_timeout })
+        }
+        DatabasePlace::Server(url) => {
+            check_url(&url).map_err(|error| format!("database.url: {error}"))?;
+            StoreLocation::Server(ServerSettings {
+                url,
+                readers,
+                timeout: database.timeout.0,
+                startup_timeout: database.startup_timeout.0,
+                migrates: database.migrate == Migrate::Auto,
+                requires_durability: database.require_durability,
+            })
+        }
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use crate::{
     access::CONSOLE_FILE,
     app::{App, AppError, Running},
     clock::Clock,
-    config::{Anonymous, Settings},
+    config::{Anonymous, DatabasePlace, Settings},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,6 +46,17 @@ pub(super) enum Missing {
     Refuse,
 }
 
+/// The file of the store that is not there yet. What a server has is asked there.
+///
+/// # Errors
+/// What of `database.url` is not understood.
+pub(super) fn absent_file(settings: &Settings) -> anyhow::Result<Option<PathBuf>> {
+    match settings.database_place().map_err(AppError::Settings)? {
+        DatabasePlace::File(path) if !path.exists() => Ok(Some(path)),
+        DatabasePlace::File(_) | DatabasePlace::Server(_) => Ok(None),
+    }
+}
+
 impl Console {
     /// # Errors
     /// When no server answers and none can be started.
@@ -57,16 +68,15 @@ impl Console {
         if let Some(console) = Self::running(&settings.data_dir, opens_to_strangers) {
             return Ok(console);
         }
-        let database = settings.database_path().map_err(AppError::Settings)?;
-        let begins = !database.exists();
-        if begins && missing == Missing::Refuse {
-            bail!("no store at {}; start Brooklet first, or pass --config", database.display());
+        let absent = absent_file(&settings)?;
+        if let (Some(path), Missing::Refuse) = (&absent, missing) {
+            bail!("no store at {}; start Brooklet first, or pass --config", path.display());
         }
         let folder = settings.data_dir.clone();
         let runtime = super::runtime()?;
         let running = runtime.block_on(start(settings))?;
-        if begins {
-            eprintln!("There was no store at {}: one was made.", database.display());
+        if let Some(path) = absent {
+            eprintln!("There was no store at {}: one was made.", path.display());
         }
         let (address, key) = read(&folder).context("the server can't be spoken to")?;
         Ok(Self { address, key, own: Some((runtime, running)), opens_to_strangers })

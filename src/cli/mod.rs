@@ -18,9 +18,9 @@ use self::access::{DeviceCommand, KeyCommand, UserCommand};
 use crate::{
     access::{FirstStart, hash_password},
     api,
-    app::{App, AppError, logging},
+    app::{App, AppError, logging, store_location},
     clock::Clock,
-    config::{self, Settings},
+    config::{self, Migrate, Settings},
     store::Store,
 };
 
@@ -194,13 +194,14 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 fn migrate(settings: &Settings) -> anyhow::Result<()> {
-    let path = settings.database_path().map_err(AppError::Settings)?;
-    let (readers, busy_timeout) = (1, settings.database.busy_timeout.0);
-    let said = if path.exists() { "is up to date" } else { "was made" };
+    let mut settings = settings.clone();
+    settings.database.migrate = Migrate::Auto;
+    let location = store_location(&settings).map_err(AppError::Settings)?;
+    let is_absent = console::absent_file(&settings)?.is_some();
+    let said = if is_absent { "was made" } else { "is up to date" };
     runtime()?.block_on(async {
-        let settings = crate::store::StoreSettings { path, readers, busy_timeout };
-        let store = Store::open(&settings).await?;
-        let shown = store.path().display().to_string();
+        let store = Store::at(&location).await?;
+        let shown = store.shown();
         store.close().await;
         print(&format!("The schema of {shown} {said}.\n"))
     })
@@ -219,8 +220,8 @@ async fn serve_until_signal(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("can't wait for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for signals")?;
     let mut hangup = signal(SignalKind::hangup()).context("can't wait for signals")?;
-    let database = settings.database_path().map_err(AppError::Settings)?;
     let app = App::build(settings, Clock::system()).await?;
+    let database = app.database();
     let devices = app.device_count();
     if let Some(made) = app.first_start().await? {
         show_first_start(&made)?;
@@ -236,7 +237,7 @@ async fn serve_until_signal(settings: Settings) -> anyhow::Result<()> {
         tracing::info!(protocol = "https", %address, docs = %format!("https://{address}/docs"), "listening");
     }
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(version, database = %database.display(), devices, "Brooklet is ready");
+    tracing::info!(version, database, devices, "Brooklet is ready");
     loop {
         tokio::select! {
             _ = terminate.recv() => break,

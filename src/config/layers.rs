@@ -219,7 +219,7 @@ fn check(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
             return Err(source.wrong(&format!("http.listeners[{at}].{key}"), what));
         }
     }
-    settings.database_path().map_err(|what| source.wrong("database.url", what))?;
+    settings.database_place().map_err(|what| source.wrong("database.url", what))?;
     if let Some(key) = http.api_keys.iter().find(|key| key.key.len() < 16) {
         let what = format!("the key {:?} is shorter than 16 characters", key.name);
         return Err(source.wrong("http.api_keys", what));

@@ -129,7 +129,19 @@ section! {
 }
 
 section! {
-    Database { url: String, readers: u32, busy_timeout: Period, }
+    Database {
+        url: String,
+        readers: u32,
+        busy_timeout: Period,
+        timeout: Period,
+        startup_timeout: Period,
+        migrate: Migrate,
+        require_durability: bool,
+    }
+}
+
+words! {
+    Migrate { Auto, Check, }
 }
 
 section! {
@@ -268,7 +280,7 @@ impl From<Anonymous> for AnonymousWord {
     }
 }
 
-const MASK: &str = "********";
+pub(super) const MASK: &str = "********";
 
 /// Whether a setting of a notification target's channel is not to be shown.
 fn is_secret(key: &str) -> bool {
@@ -279,6 +291,7 @@ impl Settings {
     /// The same with secrets made unreadable.
     #[must_use]
     pub fn masked(mut self) -> Self {
+        self.database.url = self.database.shown_url();
         for key in &mut self.http.api_keys {
             key.key = MASK.to_owned();
         }
@@ -299,23 +312,6 @@ impl Settings {
             }
         }
         self
-    }
-
-    /// Path of the SQLite file.
-    ///
-    /// # Errors
-    /// What of `database.url` is not understood.
-    pub fn database_path(&self) -> Result<std::path::PathBuf, String> {
-        if self.database.url.is_empty() {
-            return Ok(self.data_dir.join("brooklet.db"));
-        }
-        match self.database.url.strip_prefix("sqlite://") {
-            Some(path) if !path.is_empty() => Ok(path.into()),
-            _ => {
-                Err("database.url is sqlite://PATH, such as sqlite:///var/lib/brooklet/brooklet.db"
-                    .to_owned())
-            }
-        }
     }
 }
 

@@ -37,7 +37,7 @@ use crate::{
     mqtt::{Change, Completion, Publisher, complete_all},
     registry::{Observation, Registry},
     routes::MessageKind,
-    store::{QuarantineLimits, StoreError, Writer},
+    store::{QuarantineLimits, StoreError, Writer, WriterSignals},
     telemetry::Report,
 };
 
@@ -74,6 +74,7 @@ pub struct Committer {
     thread: Mutex<Option<JoinHandle<()>>>,
     queue: Arc<Queue<Task>>,
     orders: Arc<Orders>,
+    writer: Arc<WriterSignals>,
 }
 
 /// What other tasks leave for the thread to do.
@@ -118,8 +119,9 @@ pub(super) struct Work {
 impl Committer {
     pub(super) fn start(work: Work) -> std::io::Result<Self> {
         let (queue, orders) = (work.queue.clone(), work.orders.clone());
+        let writer = work.writer.signals();
         let thread = thread::Builder::new().name("committer".to_owned()).spawn(|| work.run())?;
-        Ok(Self { thread: Mutex::new(Some(thread)), queue, orders })
+        Ok(Self { thread: Mutex::new(Some(thread)), queue, orders, writer })
     }
 
     /// Forgets what is noted of a client's messages.
@@ -158,6 +160,7 @@ impl Committer {
     /// Ends a retry that would go on: what is not stored by then is not acknowledged.
     pub fn give_up(&self) {
         self.orders.give_up.store(true, Ordering::Relaxed);
+        self.writer.give_up();
         if let Some(thread) = &*self.thread.lock() {
             thread.thread().unpark();
         }
@@ -177,7 +180,7 @@ impl Committer {
 
     /// Whether the store takes nothing at the moment.
     pub fn is_failing(&self) -> bool {
-        self.orders.is_failing.load(Ordering::Relaxed)
+        self.orders.is_failing.load(Ordering::Relaxed) || self.writer.is_in_doubt()
     }
 
     /// Writes what devices have said of themselves within a second, not at the next interval.

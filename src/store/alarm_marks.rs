@@ -1,8 +1,8 @@
 //! When alarms of a device or a sensor were raised and cleared: what charts mark.
 
-use sea_orm::{DatabaseBackend, FromQueryResult, Statement, Value};
+use sea_orm::{FromQueryResult, Value};
 
-use super::{Store, StoreError};
+use super::{RAISED, Store, StoreError};
 use crate::telemetry::{SensorId, Timestamp};
 
 /// A moment of an alarm.
@@ -37,17 +37,18 @@ struct Row {
     alarm_id: i64,
     at: i64,
     severity: i64,
-    is_raised: bool,
+    kind: String,
 }
 
 /// From the device to its alarms to their events: the cross join keeps this order, as a range may hold the
 /// events of a whole fleet.
-pub(super) const MARKS: &str = "SELECT e.alarm_id, e.at, e.severity, e.kind = 'raised' AS is_raised \
-    FROM alarm a CROSS JOIN alarm_event e ON e.alarm_id = a.id WHERE a.device = ?1 AND a.sensor_id IS ?2 \
-    AND a.changed_at >= ?3 AND e.kind IN ('raised', 'cleared', 'latched', 'forced_clear') \
+pub(super) const MARKS: &str = "SELECT e.alarm_id, e.at, e.severity, e.kind \
+    FROM alarm a CROSS JOIN alarm_event e WHERE e.alarm_id = a.id AND a.device = ?1 \
+    AND coalesce(a.sensor_id, 0) = coalesce(?2, 0) AND a.changed_at >= ?3 \
+    AND e.kind IN ('raised', 'cleared', 'latched', 'forced_clear') \
     AND e.at >= ?3 AND e.at < ?4 ORDER BY e.at DESC LIMIT ?5";
 pub(super) const ACTIVE: &str = "SELECT device, count(*) AS count, max(severity) AS severity \
-    FROM alarm WHERE closed = 0 AND active GROUP BY device";
+    FROM alarm WHERE closed = FALSE AND active = TRUE GROUP BY device";
 
 impl Store {
     /// How many alarms each device has whose condition holds, and how grave they are.
@@ -55,7 +56,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer; here and below.
     pub async fn active_alarms_by_device(&self) -> Result<Vec<DeviceAlarms>, StoreError> {
-        let statement = Statement::from_string(DatabaseBackend::Sqlite, ACTIVE);
+        let statement = self.engine.statement(ACTIVE, []);
         let rows = DeviceRow::find_by_statement(statement).all(&self.readers).await?;
         let alarms = |row: DeviceRow| DeviceAlarms {
             device: row.device,
@@ -83,13 +84,13 @@ impl Store {
             to.as_micros().into(),
             limit.into(),
         ];
-        let statement = Statement::from_sql_and_values(DatabaseBackend::Sqlite, MARKS, values);
+        let statement = self.engine.statement(MARKS, values);
         let rows = Row::find_by_statement(statement).all(&self.readers).await?;
         let mark = |row: Row| AlarmMark {
             alarm: row.alarm_id,
             at: Timestamp::from_micros(row.at),
             severity: row.severity,
-            is_raised: row.is_raised,
+            is_raised: row.kind == RAISED,
         };
         Ok(rows.into_iter().map(mark).collect())
     }

@@ -1,7 +1,7 @@
 //! Figures about alarms: how many are open, what raised the most, how soon people answer, which
 //! ones chatter. An occurrence is an event of the kind [`super::RAISED`].
 
-use sea_orm::{ConnectionTrait, DatabaseBackend, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, QueryResult, Value};
 
 use super::{RAISED, Store, StoreError};
 use crate::telemetry::{SensorId, Timestamp};
@@ -71,13 +71,14 @@ const TOP: &str = "10";
 const CHATTERING: (&str, &str) = ("2", "60000000");
 
 pub(super) const OPEN: &str = "SELECT severity, active, acknowledged, shelved_until IS NOT NULL AS \
-    shelved, suppressed, out_of_service, count(*) AS count FROM alarm WHERE closed = ? \
+    shelved, suppressed, out_of_service, count(*) AS count FROM alarm WHERE closed = ?1 \
     GROUP BY severity, active, acknowledged, shelved_until IS NOT NULL, suppressed, out_of_service \
     ORDER BY severity DESC, active DESC, acknowledged";
 const OCCURRED: &str = "FROM alarm_event e JOIN alarm a ON a.id = e.alarm_id \
-    WHERE e.kind = ? AND e.at >= ? AND e.at < ?";
-pub(super) const ACKNOWLEDGED: &str = "SELECT count(*) AS count, avg(acknowledged_at - raised_at) \
-    AS mean FROM alarm WHERE raised_at >= ? AND raised_at < ? AND acknowledged_at >= raised_at";
+    WHERE e.kind = ?1 AND e.at >= ?2 AND e.at < ?3";
+pub(super) const ACKNOWLEDGED: &str = "SELECT count(*) AS count, \
+    CAST(avg(acknowledged_at - raised_at) AS DOUBLE PRECISION) AS mean FROM alarm \
+    WHERE raised_at >= ?1 AND raised_at < ?2 AND acknowledged_at >= raised_at";
 
 pub(super) fn top_rules() -> String {
     format!(
@@ -103,12 +104,13 @@ pub(super) fn chattering() -> String {
          e.at - lag(e.at, {before}) OVER (PARTITION BY a.rule_id, a.device, a.sensor_id \
          ORDER BY e.at, e.id) AS span {OCCURRED}) AS raised \
          GROUP BY rule_id, device, sensor_id HAVING min(span) < {within} \
-         ORDER BY count(*) DESC, max(alarm_id) LIMIT ?"
+         ORDER BY count(*) DESC, max(alarm_id) LIMIT ?4"
     )
 }
 
 pub(super) const FIRST_UNACKNOWLEDGED: &str = "SELECT severity, min(raised_at) AS raised_at FROM alarm \
-    WHERE closed = ? AND active AND NOT acknowledged AND shelved_until IS NULL GROUP BY severity";
+    WHERE closed = ? AND active AND NOT acknowledged AND shelved_until IS NULL \
+    AND NOT suppressed AND NOT out_of_service GROUP BY severity";
 
 impl Store {
     /// What is open at this moment.
@@ -121,7 +123,7 @@ impl Store {
     }
 
     /// Of each severity when the earliest active alarm was raised that is neither acknowledged nor
-    /// shelved.
+    /// put aside.
     ///
     /// # Errors
     /// As above.
@@ -183,7 +185,7 @@ impl Store {
         sql: &str,
         values: [Value; N],
     ) -> Result<Vec<QueryResult>, StoreError> {
-        let statement = Statement::from_sql_and_values(DatabaseBackend::Sqlite, sql, values);
+        let statement = self.engine.statement(sql, values);
         Ok(self.readers.query_all_raw(statement).await?)
     }
 }
@@ -194,10 +196,10 @@ fn count(row: &QueryResult) -> Result<u64, StoreError> {
 
 fn alarm_count(row: &QueryResult) -> Result<AlarmCount, StoreError> {
     Ok(AlarmCount {
-        severity: u8::try_from(row.try_get::<i64>("", "severity")?).unwrap_or(0),
+        severity: u8::try_from(row.try_get::<i16>("", "severity")?).unwrap_or(0),
         active: row.try_get("", "active")?,
         acknowledged: row.try_get("", "acknowledged")?,
-        shelved: row.try_get::<i64>("", "shelved")? != 0,
+        shelved: row.try_get("", "shelved")?,
         suppressed: row.try_get("", "suppressed")?,
         out_of_service: row.try_get("", "out_of_service")?,
         count: count(row)?,

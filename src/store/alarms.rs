@@ -4,11 +4,11 @@
 use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseBackend, DatabaseTransaction, EntityTrait,
-    QueryFilter, QueryOrder, QuerySelect, Select, Statement,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select,
 };
 
-use super::{AlarmEventRow, AlarmRow, Store, StoreError};
+use super::{AlarmEventRow, AlarmRow, Engine, Store, StoreError};
 use crate::telemetry::{SensorId, Timestamp};
 use entity::{
     alarm::{self, Column},
@@ -45,8 +45,8 @@ pub struct AlarmPage {
 
 /// Alarms deleted in one go with their events, so that ingest waits for moments only.
 const DELETE_CHUNK: u64 = 200;
-const OF_DEVICE: &str =
-    "(SELECT id FROM alarm WHERE device = ?1 AND (?2 IS NULL OR sensor_id = ?2) LIMIT ?3)";
+const OF_DEVICE: &str = "(SELECT id FROM (SELECT id FROM alarm WHERE device = ?1 AND \
+    (?2 IS NULL OR sensor_id = ?2) ORDER BY id LIMIT ?3) AS found)";
 
 impl Store {
     /// The highest number that an alarm has; 0 where there is none.
@@ -171,7 +171,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         loop {
             let write = self.begin().await?;
-            let deleted = delete_some(&write.transaction, device, sensor, DELETE_CHUNK).await?;
+            let (transaction, of) = (&write.transaction, (device, sensor));
+            let deleted = delete_some(transaction, self.engine, of, DELETE_CHUNK).await?;
             write.commit().await?;
             if deleted < DELETE_CHUNK {
                 return Ok(());
@@ -183,8 +184,8 @@ impl Store {
 /// Deletes up to `limit` alarms of a device; returns how many.
 pub(super) async fn delete_some(
     transaction: &DatabaseTransaction,
-    device: &str,
-    sensor: Option<SensorId>,
+    engine: Engine,
+    (device, sensor): (&str, Option<SensorId>),
     limit: u64,
 ) -> Result<u64, StoreError> {
     let mut deleted = 0;
@@ -197,7 +198,7 @@ pub(super) async fn delete_some(
         format!("DELETE FROM alarm WHERE id IN {OF_DEVICE}"),
     ] {
         let values = [device.into(), sensor.map(|sensor| sensor.0).into(), limit.into()];
-        let statement = Statement::from_sql_and_values(DatabaseBackend::Sqlite, sql, values);
+        let statement = engine.statement(&sql, values);
         deleted = transaction.execute_raw(statement).await?.rows_affected();
     }
     Ok(deleted)

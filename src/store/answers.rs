@@ -1,8 +1,7 @@
 //! Answers to requests that may come again (`Idempotency-Key`), for as long as they are kept.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseBackend, EntityTrait, QueryFilter,
-    Statement, sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, sea_query::OnConflict,
 };
 
 use super::{Store, StoreError};
@@ -16,12 +15,15 @@ const ANSWERS_OF_ONE_MAX: u64 = 1_000;
 const BYTES_OF_ONE_MAX: u64 = 8 << 20;
 /// Bytes at the front of a key that stand for who asked.
 pub const CALLER_BYTES: usize = 8;
-const TRIM: &str = "DELETE FROM http_answer WHERE key IN (SELECT key FROM (SELECT key, \
-    row_number() OVER newest AS count, sum(length(body)) OVER newest AS bytes, \
-    row_number() OVER own AS own_count, sum(length(body)) OVER own AS own_bytes FROM http_answer \
-    WINDOW newest AS (ORDER BY created_at DESC, key ROWS UNBOUNDED PRECEDING), \
-    own AS (PARTITION BY substr(key, 1, ?) ORDER BY created_at DESC, key ROWS UNBOUNDED PRECEDING)) \
-    WHERE count > ? OR bytes > ? OR own_count > ? OR own_bytes > ?)";
+const TRIM: &str = "DELETE FROM http_answer WHERE \"key\" IN (SELECT \"key\" FROM \
+    (SELECT \"key\", row_number() OVER (ORDER BY created_at DESC, \"key\") AS place, \
+    sum(length(body)) OVER (ORDER BY created_at DESC, \"key\" ROWS UNBOUNDED PRECEDING) AS size, \
+    row_number() OVER (PARTITION BY substr(\"key\", 1, 8) ORDER BY created_at DESC, \"key\") \
+    AS own_place, sum(length(body)) OVER (PARTITION BY substr(\"key\", 1, 8) \
+    ORDER BY created_at DESC, \"key\" ROWS UNBOUNDED PRECEDING) AS own_size FROM http_answer) \
+    AS placed WHERE place > ?1 OR size > ?2 OR own_place > ?3 OR own_size > ?4)";
+// The statement has the number itself: PostgreSQL would take a value for one that is too wide.
+const _: () = assert!(CALLER_BYTES == 8);
 
 /// An answer as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +102,7 @@ impl Store {
     /// As above.
     pub async fn trim_http_answers(&self) -> Result<(), StoreError> {
         let bounds = [ANSWERS_MAX, BYTES_MAX, ANSWERS_OF_ONE_MAX, BYTES_OF_ONE_MAX];
-        let values = [CALLER_BYTES as u64].into_iter().chain(bounds).map(Into::into);
-        let trim = Statement::from_sql_and_values(DatabaseBackend::Sqlite, TRIM, values);
+        let trim = self.engine.statement(TRIM, bounds.map(Into::into));
         let write = self.begin().await?;
         write.transaction.execute_raw(trim).await?;
         write.commit().await

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DatabaseBackend, EntityTrait, QueryFilter, QueryOrder, Statement,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder,
     sea_query::Expr,
 };
 
@@ -12,15 +12,9 @@ use super::{
     DeviceEdit, DeviceRow, NewDevice, SensorEdit, SensorRow, Store, StoreError, StoredReading,
 };
 use crate::telemetry::{
-    Approval, DeviceFacts, DeviceId, DeviceKey, DeviceKind, Location, Quality, SensorId,
-    SensorName, Timestamp,
+    Approval, DeviceFacts, DeviceId, DeviceKey, DeviceKind, Location, SensorId, SensorName,
+    Timestamp,
 };
-
-/// The newest reading of every sensor: one seek in the readings' primary key for each. The join's
-/// order matters, and `CROSS JOIN` is how SQLite is told to keep it.
-pub(super) const NEWEST: &str = "SELECT r.sensor_id, r.event_time, r.received_at, r.value, \
-    r.quality FROM sensor s CROSS JOIN reading r WHERE r.sensor_id = s.id AND r.event_time = \
-    (SELECT max(event_time) FROM reading WHERE sensor_id = s.id)";
 
 impl Store {
     /// Every device.
@@ -40,18 +34,7 @@ impl Store {
     /// # Errors
     /// As above.
     pub async fn sensors(&self) -> Result<Vec<SensorRow>, StoreError> {
-        let statement = Statement::from_string(DatabaseBackend::Sqlite, NEWEST);
-        let mut newest = HashMap::new();
-        for row in self.readers.query_all_raw(statement).await? {
-            let reading = StoredReading {
-                sensor: SensorId(row.try_get("", "sensor_id")?),
-                event_time: Timestamp::from_micros(row.try_get("", "event_time")?),
-                received_at: Timestamp::from_micros(row.try_get("", "received_at")?),
-                value: row.try_get("", "value")?,
-                quality: Quality::from_code(row.try_get("", "quality")?),
-            };
-            newest.insert(reading.sensor, reading);
-        }
+        let mut newest = self.newest_readings().await?;
         let rows = entity::sensor::Entity::find()
             .order_by_asc(entity::sensor::Column::Id)
             .all(&self.readers)

@@ -1,6 +1,6 @@
 //! Room on the disk that the database is on.
 
-use super::Store;
+use super::{Place, Store};
 
 /// In bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,9 +11,10 @@ pub struct DiskSpace {
 }
 
 impl Store {
-    /// `None` where the system does not say.
+    /// `None` where the system does not say, and of a server.
     pub fn disk(&self) -> Option<DiskSpace> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let Place::File { path, .. } = &self.place else { return None };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(std::path::Path::new("."));
         let told = rustix::fs::statvfs(folder).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);

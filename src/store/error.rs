@@ -4,12 +4,19 @@
 pub enum StoreError {
     #[error("can't open the database {path}")]
     Open { path: String, source: Box<dyn std::error::Error + Send + Sync> },
+    /// The server is not there: it may come.
+    #[error("can't reach the database {path}")]
+    Away { path: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("another Brooklet has {path} open")]
     InUse { path: String },
     #[error(
         "the database has the migration {0:?}, which this version does not know: it was written by a newer one"
     )]
     NewerSchema(String),
+    #[error(
+        "the database's schema is older than this version ({0} to apply): run `brooklet migrate`, or set database.migrate = \"auto\""
+    )]
+    OlderSchema(String),
     #[error("the database did not answer: {0}")]
     Unavailable(String),
     /// The statement itself is at fault; the same rows will fail again.
@@ -40,7 +47,11 @@ impl StoreError {
     /// A metric label.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Open { .. } | Self::InUse { .. } | Self::NewerSchema(_) => "open",
+            Self::Open { .. }
+            | Self::Away { .. }
+            | Self::InUse { .. }
+            | Self::NewerSchema(_)
+            | Self::OlderSchema(_) => "open",
             Self::Unavailable(_) => "unavailable",
             Self::Rejected(_) => "rejected",
             Self::NotFound(_) | Self::Exists(_) | Self::Outdated => "conflict",

@@ -1,8 +1,7 @@
 //! What ingest reads back: the messages of devices that waited, the clients whose messages are noted.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseBackend, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select, Statement,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
 
 use super::{HeldMessage, Store, StoreError};
@@ -33,7 +32,7 @@ impl Store {
     /// As above.
     pub async fn clients_with_deliveries(&self) -> Result<Vec<String>, StoreError> {
         let sql = "SELECT DISTINCT client_id FROM mqtt_inbound";
-        let statement = Statement::from_string(DatabaseBackend::Sqlite, sql);
+        let statement = self.engine.statement(sql, []);
         let rows = self.readers.query_all_raw(statement).await?;
         rows.iter().map(|row| Ok(row.try_get("", "client_id")?)).collect()
     }

@@ -1,9 +1,10 @@
 //! The database: the only room that speaks SQL.
 //!
-//! SQLite in WAL with `synchronous=FULL`. One writer at a time: the committer's connection
-//! ([`Writer`], below SeaORM, driven by its own thread) and the seldom writes of people (SeaORM, one
-//! connection) take turns at a fair gate, so that neither waits in SQLite's busy handler. Readers
-//! have their own pool and see what is committed.
+//! SQLite in WAL with `synchronous=FULL`, or a PostgreSQL or MariaDB server (`engine`). One writer
+//! at a time: the committer's connection ([`Writer`], below SeaORM, driven by its own thread) and the
+//! seldom writes of people (SeaORM, one connection) take turns at a fair gate, so that neither waits
+//! in SQLite's busy handler, and what one has read the other does not change meanwhile. Readers have
+//! their own pool and see what is committed.
 
 mod access;
 mod alarm_changes;
@@ -15,35 +16,32 @@ mod alarm_summary;
 mod alarms;
 mod alarms_since;
 mod answers;
-mod arrival_lanes;
-mod arrivals;
 mod broker_changes;
 mod broker_runs;
 mod broker_state;
 mod devices;
 mod disk;
-mod envelope;
+mod engine;
 mod error;
-mod history;
 mod ingest;
 mod jobs;
 mod notification_targets;
 mod open;
+mod open_server;
 mod outbox;
 mod quarantine;
+mod readings;
 mod removal;
 mod rows;
-mod sensor_history;
-mod since;
-mod statistics;
 mod status;
+mod unjudged;
 mod writer;
 
 use std::sync::Arc;
 
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -63,26 +61,27 @@ pub use alarm_summary::{
 pub use alarms::{AlarmPage, AlarmPosition, AlarmQuery};
 pub use alarms_since::{AlarmHappening, HappeningsSince};
 pub use answers::{CALLER_BYTES, HttpAnswer};
-pub use arrivals::{ArrivalQuery, Arrivals};
 pub use disk::DiskSpace;
-pub use envelope::{EnvelopeBucket, EnvelopeQuery, EnvelopeValues};
+pub use engine::Engine;
 pub use error::StoreError;
-pub use history::{HistoryPage, HistoryQuery, Order};
 pub use jobs::{
     CANCELLED, CANCELLING, DONE, FAILED, JOB_STATES, JobProgress, JobQuery, JobRow, NewJob, QUEUED,
     RUNNING,
 };
-pub use open::StoreSettings;
+pub use open::{StoreLocation, StoreSettings};
+pub use open_server::{InvalidUrl, ServerSettings, check_url};
 pub use outbox::{DueNotifications, NotificationQuery, OutboxCount, WaitingNotifications};
-pub use removal::{Removed, TimeRange};
+pub use readings::{
+    Appended, ArrivalQuery, Arrivals, Bucket, EnvelopeBucket, EnvelopeQuery, EnvelopeValues,
+    HistoryPage, HistoryQuery, LeftOut, Order, ReadingsSince, Removed, SensorStatistics,
+    SinceQuery, StatisticsQuery, TimeRange, ValueStatistics,
+};
 pub use rows::{
     DeviceEdit, DeviceRow, HeldMessage, NewDevice, NewQuarantine, NewSensor, QuarantineRow,
     ReportRow, SensorEdit, SensorRow, StoredReading,
 };
-pub use since::{LeftOut, ReadingsSince, SinceQuery};
-pub use statistics::{Bucket, SensorStatistics, StatisticsQuery, ValueStatistics};
 pub use status::DatabaseStatus;
-pub use writer::{Appended, QuarantineLimits, Transaction, Writer};
+pub use writer::{QuarantineLimits, Transaction, Writer, WriterSignals};
 
 /// A handle to the open database; cheap to clone.
 #[derive(Clone)]
@@ -91,9 +90,24 @@ pub struct Store {
     seldom: DatabaseConnection,
     /// Guards the right to write.
     gate: Arc<Mutex<()>>,
-    path: Arc<std::path::Path>,
-    /// Held as long as any handle lives: keeps a second Brooklet out.
-    _lock: Arc<std::fs::File>,
+    engine: Engine,
+    place: Place,
+}
+
+/// Where the data is, and what keeps a second Brooklet out as long as any handle lives.
+#[derive(Clone)]
+enum Place {
+    File {
+        path: Arc<std::path::Path>,
+        _lock: Arc<std::fs::File>,
+    },
+    Server {
+        /// Without its password.
+        shown: Arc<str>,
+        /// Holds the lock; the committer's while there is one.
+        session: writer::Parked,
+        signals: Arc<WriterSignals>,
+    },
 }
 
 /// A person's write in progress: the gate, and the transaction behind it.
@@ -110,7 +124,24 @@ impl Store {
             ..TransactionOptions::default()
         };
         let transaction = self.seldom.begin_with_options(options).await?;
-        Ok(SeldomWrite { transaction, _gate: gate })
+        let held = match self.engine {
+            Engine::Sqlite => return Ok(SeldomWrite { transaction, _gate: gate }),
+            Engine::Postgres => writer::HELD_POSTGRES,
+            Engine::MariaDb => writer::HELD_MARIADB,
+        };
+        // The lock went with the committer's connection: somebody else may have it.
+        let holder = match &self.place {
+            Place::Server { signals, .. } => signals.holder(),
+            Place::File { .. } => 0,
+        };
+        let held = self.engine.statement(held, [holder.into()]);
+        match transaction.query_one_raw(held).await? {
+            Some(_) => Ok(SeldomWrite { transaction, _gate: gate }),
+            None => {
+                let why = "the connection that holds its lock is not there";
+                Err(StoreError::Unavailable(why.to_owned()))
+            }
+        }
     }
 }
 

@@ -8,13 +8,17 @@ use std::{
 };
 
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DbErr,
-    Statement,
-};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
 use tokio::sync::Mutex;
 
-use super::{Store, StoreError, Writer};
+use super::{Engine, Place, ServerSettings, Store, StoreError, Writer};
+
+/// Where the data is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreLocation {
+    File(StoreSettings),
+    Server(ServerSettings),
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
@@ -26,13 +30,28 @@ pub struct StoreSettings {
     pub busy_timeout: Duration,
 }
 
-/// Nothing in an empty file.
+/// Nothing in an empty database.
 const MIGRATIONS_TABLE: &str =
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'";
+const MIGRATIONS_TABLE_POSTGRES: &str = "SELECT table_name AS name FROM information_schema.tables \
+    WHERE table_schema = current_schema() AND table_name = 'seaql_migrations'";
+const MIGRATIONS_TABLE_MARIADB: &str = "SELECT table_name AS name FROM information_schema.tables \
+    WHERE table_schema = DATABASE() AND table_name = 'seaql_migrations'";
 const MIGRATIONS: &str = "SELECT version FROM seaql_migrations ORDER BY version";
 
 impl Store {
-    /// Opens the database, and brings its schema up to date.
+    /// Opens the database, wherever it is.
+    ///
+    /// # Errors
+    /// As [`Store::open`] and [`Store::connect`].
+    pub async fn at(location: &StoreLocation) -> Result<Self, StoreError> {
+        match location {
+            StoreLocation::File(settings) => Self::open(settings).await,
+            StoreLocation::Server(settings) => Self::connect(settings).await,
+        }
+    }
+
+    /// Opens a SQLite file, and brings its schema up to date.
     ///
     /// # Errors
     /// When the file can't be opened or written, is in use by another Brooklet, or has a newer schema.
@@ -41,40 +60,69 @@ impl Store {
         let lock = lock(&settings.path)?;
         let opened = |error: DbErr| StoreError::Open { path: shown.clone(), source: error.into() };
         let seldom = connect(settings, 1, false).await.map_err(opened)?;
-        refuse_newer(&seldom).await?;
+        refuse_newer(Engine::Sqlite, &seldom).await?;
         Migrator::up(&seldom, None).await.map_err(opened)?;
         let readers = connect(settings, settings.readers.max(1), true).await.map_err(opened)?;
         Ok(Self {
             readers,
             seldom,
             gate: Arc::new(Mutex::new(())),
-            path: settings.path.as_path().into(),
-            _lock: Arc::new(lock),
+            engine: Engine::Sqlite,
+            place: Place::File { path: settings.path.as_path().into(), _lock: Arc::new(lock) },
         })
     }
 
     /// The connection for the committer; there should be one only.
     ///
     /// # Errors
-    /// When the file can't be opened.
+    /// When the file can't be opened; on a server, when there is one already.
     pub fn writer(&self, busy_timeout: Duration) -> Result<Writer, StoreError> {
-        Writer::open(&self.path, busy_timeout, self.gate.clone())
+        match &self.place {
+            Place::File { path, .. } => Writer::sqlite(path, busy_timeout, self.gate.clone()),
+            Place::Server { session, shown, .. } => Writer::server(session, self.gate.clone())
+                .ok_or_else(|| StoreError::InUse { path: shown.to_string() }),
+        }
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where the database is, without a password.
+    pub fn shown(&self) -> String {
+        match &self.place {
+            Place::File { path, .. } => path.display().to_string(),
+            Place::Server { shown, .. } => shown.to_string(),
+        }
+    }
+
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// The file, where it is one.
+    pub(super) fn file(&self) -> Option<Arc<Path>> {
+        match &self.place {
+            Place::File { path, .. } => Some(path.clone()),
+            Place::Server { .. } => None,
+        }
     }
 
     /// Writes the log back into the file and closes the connections. The writer is gone by then.
     pub async fn close(self) {
+        if let Place::Server { session, .. } = &self.place {
+            // Gives the lock back; the server would notice by itself.
+            drop(session.lock().take());
+            return close(self.readers, self.seldom).await;
+        }
         let checkpoint = self.seldom.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
         if let Err(error) = checkpoint {
             tracing::warn!(%error, "the write-ahead log was not written back");
         }
-        for (name, connection) in [("readers", self.readers), ("writer", self.seldom)] {
-            if let Err(error) = connection.close().await {
-                tracing::warn!(%error, name, "a database pool did not close");
-            }
+        close(self.readers, self.seldom).await;
+    }
+}
+
+async fn close(readers: DatabaseConnection, seldom: DatabaseConnection) {
+    for (name, connection) in [("readers", readers), ("writer", seldom)] {
+        if let Err(error) = connection.close().await {
+            tracing::warn!(%error, name, "a database pool did not close");
         }
     }
 }
@@ -126,12 +174,19 @@ async fn connect(
 }
 
 /// A database that has seen a migration which this binary does not have is left alone.
-async fn refuse_newer(connection: &DatabaseConnection) -> Result<(), StoreError> {
-    let sqlite = |sql: &'static str| Statement::from_string(DatabaseBackend::Sqlite, sql);
-    if connection.query_one_raw(sqlite(MIGRATIONS_TABLE)).await?.is_none() {
+pub(super) async fn refuse_newer(
+    engine: Engine,
+    connection: &DatabaseConnection,
+) -> Result<(), StoreError> {
+    let table = match engine {
+        Engine::Sqlite => MIGRATIONS_TABLE,
+        Engine::Postgres => MIGRATIONS_TABLE_POSTGRES,
+        Engine::MariaDb => MIGRATIONS_TABLE_MARIADB,
+    };
+    if connection.query_one_raw(engine.statement(table, [])).await?.is_none() {
         return Ok(());
     }
-    let rows = connection.query_all_raw(sqlite(MIGRATIONS)).await?;
+    let rows = connection.query_all_raw(engine.statement(MIGRATIONS, [])).await?;
     let known: Vec<String> =
         Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
     for row in rows {

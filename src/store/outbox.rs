@@ -5,8 +5,8 @@
 //! its time, with the same key. What has ended stays as it is, unless a person revives it.
 
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseBackend, EntityTrait, ExprTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select, Statement, sea_query::Expr,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select, sea_query::Expr,
 };
 
 use super::{NotificationRow, NotificationState, Store, StoreError};
@@ -62,12 +62,14 @@ pub(super) const WAITING: &str = "SELECT \
     (SELECT min(created_at) FROM notification WHERE state = 'waiting') AS oldest";
 pub(super) const COUNTS: &str =
     "SELECT channel, state, count(*) AS count FROM notification GROUP BY channel, state";
-pub(super) const TRIM: &str = "DELETE FROM notification WHERE id IN (SELECT id FROM notification \
-    WHERE state IN ('sent', 'cancelled', 'dead', 'suppressed') AND created_at < ? LIMIT ?)";
-pub(super) const TRIM_MORE: &str = "DELETE FROM notification WHERE id IN (SELECT id FROM \
-    notification WHERE state IN ('sent', 'cancelled', 'dead', 'suppressed') AND id <= ? LIMIT ?)";
+pub(super) const TRIM: &str = "DELETE FROM notification WHERE id IN (SELECT id FROM (SELECT id FROM \
+    notification WHERE state IN ('sent', 'cancelled', 'dead', 'suppressed') AND created_at < ?1 \
+    LIMIT ?2) AS old)";
+pub(super) const TRIM_MORE: &str = "DELETE FROM notification WHERE id IN (SELECT id FROM (SELECT id FROM \
+    notification WHERE state IN ('sent', 'cancelled', 'dead', 'suppressed') AND id <= ?1 LIMIT ?2) \
+    AS old)";
 /// The newest of those that are not among the newest so many.
-pub(super) const BEYOND: &str = "SELECT id FROM notification ORDER BY id DESC LIMIT 1 OFFSET ?";
+pub(super) const BEYOND: &str = "SELECT id FROM notification ORDER BY id DESC LIMIT 1 OFFSET ?1";
 
 impl Store {
     /// The first `limit` of a target's notifications that wait and are due at `now`. One of an alarm
@@ -82,10 +84,10 @@ impl Store {
         limit: u64,
     ) -> Result<DueNotifications, StoreError> {
         let values = [target.into(), now.as_micros().into(), limit.into()];
-        let due = Statement::from_sql_and_values(DatabaseBackend::Sqlite, DUE, values);
+        let due = self.engine.statement(DUE, values);
         let rows = notification::Entity::find().from_raw_sql(due).all(&self.readers).await?;
         let values = [target.into(), now.as_micros().into()];
-        let next = Statement::from_sql_and_values(DatabaseBackend::Sqlite, NEXT, values);
+        let next = self.engine.statement(NEXT, values);
         let next = match self.readers.query_one_raw(next).await? {
             Some(row) => row.try_get::<Option<i64>>("", "time")?.map(Timestamp::from_micros),
             None => None,
@@ -184,7 +186,7 @@ impl Store {
     /// # Errors
     /// As above.
     pub async fn waiting_notifications(&self) -> Result<WaitingNotifications, StoreError> {
-        let statement = Statement::from_string(DatabaseBackend::Sqlite, WAITING);
+        let statement = self.engine.statement(WAITING, []);
         let Some(row) = self.readers.query_one_raw(statement).await? else {
             return Ok(WaitingNotifications::default());
         };
@@ -235,7 +237,7 @@ impl Store {
     /// # Errors
     /// As above.
     pub async fn outbox_counts(&self) -> Result<Vec<OutboxCount>, StoreError> {
-        let statement = Statement::from_string(DatabaseBackend::Sqlite, COUNTS);
+        let statement = self.engine.statement(COUNTS, []);
         let rows = self.readers.query_all_raw(statement).await?;
         rows.iter()
             .map(|row| {
@@ -285,9 +287,7 @@ impl Store {
         keep: u64,
         limit: u64,
     ) -> Result<u64, StoreError> {
-        let raw = |sql: &str, values: Vec<sea_orm::Value>| {
-            Statement::from_sql_and_values(DatabaseBackend::Sqlite, sql, values)
-        };
+        let raw = |sql: &str, values: Vec<sea_orm::Value>| self.engine.statement(sql, values);
         let beyond = self.readers.query_one_raw(raw(BEYOND, vec![keep.into()])).await?;
         let beyond = beyond.map(|row| row.try_get::<i64>("", "id")).transpose()?;
         let old = raw(TRIM, vec![before.as_micros().into(), limit.into()]);

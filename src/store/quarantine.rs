@@ -1,15 +1,15 @@
 //! Refused messages, for people to look at, retry and delete.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseBackend, EntityTrait, ExprTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select, Statement, sea_query::Expr,
+    ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    Select, sea_query::Expr,
 };
 
 use super::{QuarantineRow, Store, StoreError};
 use crate::telemetry::Timestamp;
 
-pub(super) const SIZE: &str =
-    "SELECT count(*) AS entries, coalesce(sum(length(payload)), 0) AS bytes FROM quarantine";
+pub(super) const SIZE: &str = "SELECT count(*) AS entries, \
+    CAST(coalesce(sum(length(payload)), 0) AS BIGINT) AS bytes FROM quarantine";
 
 impl Store {
     /// Newest first, and whether there are more; `before` is the last id of the page before. A page
@@ -26,7 +26,7 @@ impl Store {
         bytes_max: usize,
     ) -> Result<(Vec<QuarantineRow>, bool), StoreError> {
         let all = sizes(device, before, limit as u64 + 1);
-        let all: Vec<(i64, i64)> = all.into_tuple().all(&self.readers).await?;
+        let all: Vec<(i64, i32)> = all.into_tuple().all(&self.readers).await?;
         let mut bytes = 0;
         let fitting = all.iter().take(limit).take_while(|(_, size)| {
             let is_first = bytes == 0;
@@ -85,7 +85,7 @@ impl Store {
     /// # Errors
     /// As above.
     pub async fn quarantine_size(&self) -> Result<(u64, u64), StoreError> {
-        let statement = Statement::from_string(DatabaseBackend::Sqlite, SIZE);
+        let statement = self.engine.statement(SIZE, []);
         let Some(row) = self.readers.query_one_raw(statement).await? else {
             return Ok((0, 0));
         };

@@ -5,32 +5,11 @@
 //! [`Store::pass_gate`]: a batch that was under way has then committed, and its sensors can be read.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseBackend, EntityTrait, QueryFilter,
-    QuerySelect, Statement, sea_query::Expr,
+    ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::Expr,
 };
 
-use super::{HistoryQuery, Order, Store, StoreError, StoredReading, alarms};
+use super::{Store, StoreError, alarms};
 use crate::telemetry::{Approval, DeviceId, SensorId, Timestamp};
-
-/// Rows deleted in one go: a batch of ingest waits for one such step, which takes milliseconds.
-const STEP: u64 = 2_000;
-pub(super) const DELETE_READINGS: &str = "DELETE FROM reading WHERE sensor_id = ?1 AND event_time \
-    IN (SELECT event_time FROM reading WHERE sensor_id = ?1 AND event_time >= ?2 AND \
-    event_time < ?3 LIMIT ?4)";
-pub(super) const DELETE_CLAIMED: &str = "DELETE FROM reading_claimed_time WHERE sensor_id = ?1 AND \
-    event_time IN (SELECT event_time FROM reading_claimed_time WHERE sensor_id = ?1 AND \
-    event_time >= ?2 AND event_time < ?3 LIMIT ?4)";
-
-/// Event times from the first on, before the second.
-pub type TimeRange = (Timestamp, Timestamp);
-
-/// What a step of deleting did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Removed {
-    pub readings: u64,
-    /// There is more.
-    pub has_more: bool,
-}
 
 impl Store {
     /// Waits until the transaction that is under way, if any, has ended.
@@ -54,55 +33,6 @@ impl Store {
         Ok(ids.into_iter().map(SensorId).collect())
     }
 
-    /// Deletes some of a sensor's readings of a range.
-    ///
-    /// # Errors
-    /// As above.
-    pub async fn delete_some_readings(
-        &self,
-        sensor: SensorId,
-        range: TimeRange,
-    ) -> Result<Removed, StoreError> {
-        let readings = self.delete_some(DELETE_READINGS, sensor, range).await?;
-        if readings == STEP {
-            return Ok(Removed { readings, has_more: true });
-        }
-        let claimed = self.delete_some(DELETE_CLAIMED, sensor, range).await?;
-        Ok(Removed { readings, has_more: claimed == STEP })
-    }
-
-    /// A sensor's reading with the newest event time.
-    ///
-    /// # Errors
-    /// As above.
-    pub async fn newest(&self, sensor: SensorId) -> Result<Option<StoredReading>, StoreError> {
-        let query = HistoryQuery {
-            sensors: vec![sensor],
-            from: None,
-            to: None,
-            order: Order::Descending,
-            limit: 1,
-            after: None,
-            offset: 0,
-        };
-        Ok(self.history(&query).await?.readings.into_iter().next())
-    }
-
-    async fn delete_some(
-        &self,
-        sql: &str,
-        sensor: SensorId,
-        (from, to): TimeRange,
-    ) -> Result<u64, StoreError> {
-        let (from, to) = (from.as_micros(), to.as_micros());
-        let values = [sensor.0.into(), from.into(), to.into(), STEP.into()];
-        let statement = Statement::from_sql_and_values(DatabaseBackend::Sqlite, sql, values);
-        let write = self.begin().await?;
-        let deleted = write.transaction.execute_raw(statement).await?.rows_affected();
-        write.commit().await?;
-        Ok(deleted)
-    }
-
     /// Deletes a device whose readings are gone, with its sensors and alarms. What waits to be told
     /// of its alarms is cancelled.
     ///
@@ -118,7 +48,8 @@ impl Store {
         entity::device::Entity::delete_by_id(id.0).exec(&write.transaction).await?;
         // Those that were raised meanwhile.
         if let Some(key) = &key {
-            alarms::delete_some(&write.transaction, key, None, u64::from(u32::MAX)).await?;
+            let all = u64::from(u32::MAX);
+            alarms::delete_some(&write.transaction, self.engine, (key, None), all).await?;
         }
         write.commit().await
     }

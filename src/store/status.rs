@@ -1,16 +1,18 @@
 //! How the database is: for health checks and the operator.
 
-use sea_orm::{ConnectionTrait, DatabaseBackend, Statement};
+use sea_orm::{ConnectionTrait, TryGetable};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, engine::Engine};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseStatus {
     pub engine: &'static str,
+    /// The file, or the server without the password.
     pub path: String,
-    /// Bytes of the file, and of its write-ahead log.
+    /// Bytes of the data, and of SQLite's write-ahead log.
     pub file_bytes: u64,
     pub log_bytes: u64,
+    /// SQLite's own; empty and 0 elsewhere.
     pub journal_mode: String,
     pub pages: i64,
     pub page_bytes: i64,
@@ -19,39 +21,74 @@ pub struct DatabaseStatus {
     pub reader_connections: u32,
 }
 
+const SIZE_POSTGRES: &str = "SELECT pg_database_size(current_database()) AS bytes";
+const SIZE_MARIADB: &str = "SELECT CAST(coalesce(sum(data_length + index_length), 0) AS BIGINT) \
+    AS bytes FROM information_schema.tables WHERE table_schema = DATABASE()";
+
 impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let statement = Statement::from_string(DatabaseBackend::Sqlite, "SELECT 1");
-        self.readers.query_one_raw(statement).await?;
+        self.readers.query_one_raw(self.engine.statement("SELECT 1", [])).await?;
         Ok(())
     }
 
     /// # Errors
     /// When the database does not answer.
     pub async fn status(&self) -> Result<DatabaseStatus, StoreError> {
-        let size = |suffix: &str| {
-            let mut path = self.path.as_os_str().to_owned();
-            path.push(suffix);
-            std::fs::metadata(path).map_or(0, |metadata| metadata.len())
-        };
-        let connections = self.readers.get_sqlite_connection_pool().size();
+        match (self.engine, self.file()) {
+            (Engine::Postgres, _) => {
+                let connections = self.readers.get_postgres_connection_pool().size();
+                self.server_status(SIZE_POSTGRES, connections).await
+            }
+            (Engine::MariaDb, _) => {
+                let connections = self.readers.get_mysql_connection_pool().size();
+                self.server_status(SIZE_MARIADB, connections).await
+            }
+            (Engine::Sqlite, path) => {
+                let size = |suffix: &str| {
+                    let mut path = path.iter().next().map(|path| path.as_os_str().to_owned())?;
+                    path.push(suffix);
+                    std::fs::metadata(path).ok()
+                };
+                let size = |suffix| size(suffix).map_or(0, |metadata| metadata.len());
+                Ok(DatabaseStatus {
+                    engine: self.engine.name(),
+                    path: self.shown(),
+                    file_bytes: size(""),
+                    log_bytes: size("-wal"),
+                    journal_mode: self.pragma("journal_mode").await?,
+                    pages: self.pragma("page_count").await?,
+                    page_bytes: self.pragma("page_size").await?,
+                    free_pages: self.pragma("freelist_count").await?,
+                    reader_connections: self.readers.get_sqlite_connection_pool().size(),
+                })
+            }
+        }
+    }
+
+    async fn server_status(
+        &self,
+        size: &str,
+        reader_connections: u32,
+    ) -> Result<DatabaseStatus, StoreError> {
+        let row = self.readers.query_one_raw(self.engine.statement(size, [])).await?;
+        let bytes: i64 = row.ok_or(StoreError::NotFound("the size"))?.try_get("", "bytes")?;
         Ok(DatabaseStatus {
-            engine: "sqlite",
-            path: self.path.display().to_string(),
-            file_bytes: size(""),
-            log_bytes: size("-wal"),
-            journal_mode: self.pragma("journal_mode").await?,
-            pages: self.pragma("page_count").await?,
-            page_bytes: self.pragma("page_size").await?,
-            free_pages: self.pragma("freelist_count").await?,
-            reader_connections: connections,
+            engine: self.engine.name(),
+            path: self.shown(),
+            file_bytes: u64::try_from(bytes).unwrap_or(0),
+            log_bytes: 0,
+            journal_mode: String::new(),
+            pages: 0,
+            page_bytes: 0,
+            free_pages: 0,
+            reader_connections,
         })
     }
 
-    async fn pragma<T: sea_orm::TryGetable>(&self, name: &str) -> Result<T, StoreError> {
-        let statement = Statement::from_string(DatabaseBackend::Sqlite, format!("PRAGMA {name}"));
+    async fn pragma<T: TryGetable>(&self, name: &str) -> Result<T, StoreError> {
+        let statement = self.engine.statement(&format!("PRAGMA {name}"), []);
         let row = self.readers.query_one_raw(statement).await?;
         let row = row.ok_or(StoreError::NotFound("the pragma"))?;
         Ok(row.try_get("", name)?)

@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// Acknowledged readings: (device, event time in µs) and value.
-type Acknowledged = Arc<Mutex<BTreeMap<(String, i64), f64>>>;
+pub(crate) type Acknowledged = Arc<Mutex<BTreeMap<(String, i64), f64>>>;
 
-const PUBLISHERS: usize = 6;
+pub(crate) const PUBLISHERS: usize = 6;
 const START: i64 = 1_766_125_800_000_000;
 
 pub(crate) fn rounds() -> u64 {
@@ -47,7 +47,7 @@ async fn every_acknowledged_reading_outlives_kill_9() {
 }
 
 /// Publishes readings with times of their own, noting each that is acknowledged; QoS 1 and 2 by turns.
-async fn publish_until_dead(
+pub(crate) async fn publish_until_dead(
     address: std::net::SocketAddr,
     publisher: usize,
     round: u64,

@@ -323,6 +323,9 @@ fn spawn(folder: &Path, variables: &[(String, String)]) -> (Child, ChildStderr) 
         .env("BROOKLET__HTTP__LISTEN", r#"["127.0.0.1:0"]"#)
         .env("BROOKLET__LOG__FORMAT", "json")
         .env("BROOKLET__LOG__HTTP_ACCESS", "false");
+    if let Some(url) = crate::servers::database(folder) {
+        command.env("BROOKLET__DATABASE__URL", url);
+    }
     for (name, value) in variables {
         command.env(format!("BROOKLET__{name}"), value);
     }

@@ -43,6 +43,7 @@ mod overview;
 mod people;
 mod raw_http;
 mod resources;
+mod servers;
 mod sessions;
 mod sources;
 mod store_failure;

@@ -1,7 +1,9 @@
 //! Who did what to which resource, when, from where.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ActiveValue::Set,
+    ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    sea_query::{Expr, Func},
 };
 
 use crate::{
@@ -110,9 +112,10 @@ fn page(filter: &AuditFilter, limit: u64) -> Select<entity::audit::Entity> {
         select = select.filter(Column::Action.eq(action));
     }
     if let Some(resource) = &filter.resource {
-        // LIKE would take % and _ for other characters.
-        let end = format!("{resource}{}", char::MAX);
-        select = select.filter(Column::Resource.between(resource.as_str(), &end));
+        // LIKE would take % and _ for other characters, and an order may differ from server to server.
+        let length = i32::try_from(resource.chars().count()).unwrap_or(i32::MAX);
+        let begin = Func::cust("substr").arg(Expr::col(Column::Resource)).arg(1).arg(length);
+        select = select.filter(Expr::expr(begin).eq(resource.as_str()));
     }
     if let Some(from) = filter.from {
         select = select.filter(Column::At.gte(from.as_micros()));

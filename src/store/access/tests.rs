@@ -1,17 +1,13 @@
-use std::time::Duration;
-
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    store::{NewDevice, Store, StoreError, StoreSettings},
+    store::{NewDevice, Store, StoreError},
     telemetry::{Approval, DeviceId, DeviceKey, DeviceKind, Timestamp},
 };
 
 async fn store(folder: &TempDir) -> Store {
-    let path = folder.path().join("brooklet.db");
-    let settings = StoreSettings { path, readers: 1, busy_timeout: Duration::from_secs(1) };
-    Store::open(&settings).await.unwrap()
+    crate::store::tests::open(folder).await.unwrap()
 }
 
 fn at(seconds: i64) -> Timestamp {

@@ -7,7 +7,7 @@ async fn append_arrivals(writer: Writer, arrivals: Vec<Arrival>) -> Writer {
     let (writer, written) = commit(writer, move |txn| {
         for (sensor, event, arrival) in arrivals {
             let value = Some(event as f64);
-            txn.append(sensor, second(event), second(arrival), value, Quality::Good)?;
+            txn.append(&[reading(sensor, (second(event), second(arrival)), value)])?;
         }
         Ok(())
     })
@@ -104,8 +104,9 @@ async fn the_last_readings_and_the_peak_are_found() {
     assert_eq!(store.last_arrived(id, second(10), 2).await.unwrap(), []);
 
     let (_, written) = commit(writer, move |txn| {
-        txn.append(id, second(50), second(50), Some(999.0), Quality::Bad)?;
-        txn.append(id, second(60), second(60), None, Quality::Good)
+        let bad = reading(id, (second(50), second(50)), Some(999.0));
+        let bad = StoredReading { quality: Quality::Bad, ..bad };
+        txn.append(&[bad, reading(id, (second(60), second(60)), None)])
     })
     .await;
     written.unwrap();

@@ -12,10 +12,7 @@ fn query(sensor: SensorId, (from, to): (i64, i64), bucket: i64) -> EnvelopeQuery
 }
 
 fn store_all(txn: &mut Transaction<'_>, readings: &[StoredReading]) -> Result<(), StoreError> {
-    for StoredReading { sensor, event_time, received_at, value, quality } in readings {
-        txn.append(*sensor, *event_time, *received_at, *value, *quality)?;
-    }
-    Ok(())
+    txn.append(readings).map(drop)
 }
 
 /// The same, from readings one by one.

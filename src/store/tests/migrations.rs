@@ -8,6 +8,9 @@ const BEFORE_ALARMS: u32 = 4;
 
 #[tokio::test]
 async fn a_store_from_before_alarms_opens_and_keeps_what_it_has() {
+    if !is_sqlite() {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let settings = settings(&folder);
     std::fs::create_dir_all(settings.path.parent().unwrap()).unwrap();

@@ -188,8 +188,7 @@ fn ensure_sensors(transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
 }
 
 fn append(transaction: &mut Transaction<'_>, reading: &StoredReading) {
-    let StoredReading { sensor, event_time, received_at, value, quality } = *reading;
-    transaction.append(sensor, event_time, received_at, value, quality).unwrap();
+    transaction.append(&[*reading]).unwrap();
 }
 
 fn told(report: &RuleReport) -> Vec<Told> {

@@ -18,7 +18,7 @@ use super::{ArrivalQuery, StoreError, StoredReading};
 use crate::telemetry::{Quality, SensorId, Timestamp};
 
 /// Ingest replaces times further ahead than five minutes; one more to be safe. Microseconds.
-const AHEAD: i64 = 360 * 1_000_000;
+pub(super) const AHEAD: i64 = 360 * 1_000_000;
 /// A device that saves a quarter of an hour for one message is still prompt.
 const BEHIND: i64 = 900 * 1_000_000;
 

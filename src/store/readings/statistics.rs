@@ -1,6 +1,6 @@
 //! Count, range, mean and spread of a sensor's values, over a range and by buckets of it.
 
-use sea_orm::{ConnectionTrait, DatabaseBackend, FromQueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
 use super::{Store, StoreError};
 use crate::telemetry::{SensorId, Timestamp};
@@ -60,6 +60,7 @@ pub struct SensorStatistics {
 
 #[derive(Debug, FromQueryResult)]
 struct Sums {
+    /// Its start; 0 where there is one for all.
     bucket: i64,
     readings: i64,
     valued: i64,
@@ -76,14 +77,14 @@ struct Valued {
     value: f64,
 }
 
-pub(super) const SUMS: &str = "SELECT CASE WHEN ?5 = 0 THEN 0 ELSE event_time / ?5 - \
-    (event_time % ?5 < 0) END AS bucket, count(*) AS readings, count(value) AS valued, \
+pub(in crate::store) const SUMS: &str = "SELECT CASE WHEN ?5 = 0 THEN ?5 \
+    ELSE event_time - (event_time % ?6 + ?6) % ?6 END AS bucket, count(*) AS readings, count(value) AS valued, \
     min(value) AS min, max(value) AS max, sum(value - ?4) AS shifted, \
     sum((value - ?4) * (value - ?4)) AS squared FROM reading \
     WHERE sensor_id = ?1 AND event_time >= ?2 AND event_time < ?3 GROUP BY bucket ORDER BY bucket";
-pub(super) const FIRST: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
+pub(in crate::store) const FIRST: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
     event_time >= ?2 AND event_time < ?3 AND value IS NOT NULL ORDER BY event_time LIMIT 1";
-pub(super) const LAST: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
+pub(in crate::store) const LAST: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
     event_time >= ?2 AND event_time < ?3 AND value IS NOT NULL ORDER BY event_time DESC LIMIT 1";
 
 impl Store {
@@ -102,9 +103,8 @@ impl Store {
                 .await?
                 .iter()
                 .map(|sums| {
-                    let start = sums.bucket.saturating_mul(bucket.micros());
                     let shift = whole.mean.unwrap_or(shift);
-                    (Timestamp::from_micros(start), sums.statistics(shift))
+                    (Timestamp::from_micros(sums.bucket), sums.statistics(shift))
                 })
                 .collect(),
         };
@@ -117,14 +117,16 @@ impl Store {
         shift: f64,
         bucket: i64,
     ) -> Result<Vec<Sums>, StoreError> {
-        let values: [Value; 5] = [
+        let values: [Value; 6] = [
             query.sensor.0.into(),
             query.from.as_micros().into(),
             query.to.as_micros().into(),
             shift.into(),
             bucket.into(),
+            // No engine divides by zero, whether it needs to or not.
+            bucket.max(1).into(),
         ];
-        let statement = Statement::from_sql_and_values(DatabaseBackend::Sqlite, SUMS, values);
+        let statement = self.engine.statement(SUMS, values);
         Ok(Sums::find_by_statement(statement).all(&self.readers).await?)
     }
 
@@ -135,7 +137,7 @@ impl Store {
     ) -> Result<Option<(Timestamp, f64)>, StoreError> {
         let values: [Value; 3] =
             [query.sensor.0.into(), query.from.as_micros().into(), query.to.as_micros().into()];
-        let statement = Statement::from_sql_and_values(DatabaseBackend::Sqlite, sql, values);
+        let statement = self.engine.statement(sql, values);
         let found = self.readers.query_one_raw(statement).await?;
         let Some(row) = found else { return Ok(None) };
         let valued = Valued::from_query_result(&row, "")?;

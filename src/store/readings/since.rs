@@ -5,11 +5,15 @@
 //! those that came later have an index of their own.
 
 use sea_orm::{
-    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, sea_query::Expr,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Statement,
+    sea_query::Expr,
 };
 
 use super::{Store, StoreError, StoredReading, history::reading};
-use crate::telemetry::{Position, SensorId, Timestamp};
+use crate::{
+    store::engine::Engine,
+    telemetry::{Position, SensorId, Timestamp},
+};
 
 /// A reading that is later is in the index `reading_late`.
 const LATE_MICROS: i64 = 600_000_000;
@@ -113,13 +117,47 @@ impl Store {
         found: &mut Vec<StoredReading>,
     ) -> Result<bool, StoreError> {
         let limit = (query.max + 1) as u64;
-        let rows = late(query, limit).all(&self.readers).await?;
+        let rows = match self.engine {
+            Engine::Sqlite | Engine::Postgres => late(query, limit).all(&self.readers).await?,
+            Engine::MariaDb => {
+                let noted = entity::reading::Entity::find().from_raw_sql(late_noted(query, limit));
+                noted.all(&self.readers).await?
+            }
+        };
         let is_cut = rows.len() as u64 == limit;
         let wanted: std::collections::HashSet<_> = query.sensors.iter().collect();
         let rows = rows.into_iter().map(reading);
         found.extend(rows.filter(|reading| wanted.contains(&reading.sensor)));
         Ok(is_cut)
     }
+}
+
+/// Whether a reading is one of those that came late.
+pub(super) fn is_late(reading: &StoredReading) -> bool {
+    reading.received_at.micros_since(reading.event_time) > LATE_MICROS
+}
+
+/// The same as [`late`], where an index of some rows only is not to be had: their keys stand in a
+/// table of their own, some of them of readings that are gone.
+fn late_noted(query: &SinceQuery, limit: u64) -> Statement {
+    let named = if query.sensors.len() <= NAMED_MAX {
+        let ids: Vec<_> = query.sensors.iter().map(|id| id.0.to_string()).collect();
+        // Nothing is in an empty list, which can't be written.
+        format!(
+            "l.sensor_id IN ({})",
+            if ids.is_empty() { "NULL".to_owned() } else { ids.join(",") }
+        )
+    } else {
+        "TRUE".to_owned()
+    };
+    let sql = format!(
+        "SELECT r.* FROM reading_late l JOIN reading r ON r.sensor_id = l.sensor_id \
+         AND r.event_time = l.event_time AND r.received_at = l.received_at \
+         WHERE l.received_at >= ?1 AND l.received_at <= ?2 AND {named} \
+         ORDER BY l.received_at DESC LIMIT ?3"
+    );
+    let (from, upto) = (query.after.received_at.as_micros(), query.upto.received_at.as_micros());
+    Engine::MariaDb.statement(&sql, [from.into(), upto.into(), limit.into()])
 }
 
 fn between(query: &SinceQuery) -> Select<entity::reading::Entity> {

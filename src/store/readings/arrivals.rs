@@ -2,17 +2,25 @@
 //! memory, read by a thread of its own.
 //!
 //! The order is exact, by (received, sensor), for every reading that the query finds, however late.
-//! A reader that stops taking stops the thread; no read transaction outlasts one page, so that the
-//! write-ahead log can be written back meanwhile.
+//! On SQLite a reader that stops taking stops the thread; no read transaction outlasts one page, so
+//! that the write-ahead log can be written back meanwhile. A server sorts by itself, and sends as the
+//! reader takes.
 
 use std::path::Path;
 
+use futures_util::TryStreamExt;
 use rusqlite::{Connection, InterruptHandle, OpenFlags};
-use sea_orm::{ConnectionTrait, DatabaseBackend, Statement};
-use tokio::{sync::mpsc, task::spawn_blocking};
+use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement, StreamTrait};
+use tokio::{runtime::Handle, sync::mpsc, task::spawn_blocking};
 
-use super::{Store, StoreError, StoredReading, arrival_lanes::Merge};
-use crate::telemetry::{Quality, SensorId, Timestamp};
+use super::{
+    Store, StoreError, StoredReading,
+    arrival_lanes::{AHEAD, Merge},
+};
+use crate::{
+    store::engine::Engine,
+    telemetry::{Quality, SensorId, Timestamp},
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArrivalQuery {
@@ -37,7 +45,8 @@ type Chunk = Result<Vec<StoredReading>, StoreError>;
 pub struct Arrivals {
     /// An empty chunk is the end; without it the thread has died.
     chunks: mpsc::Receiver<Chunk>,
-    interrupt: InterruptHandle,
+    /// On SQLite.
+    interrupt: Option<InterruptHandle>,
     is_over: bool,
 }
 
@@ -76,15 +85,17 @@ impl Arrivals {
 impl Drop for Arrivals {
     fn drop(&mut self) {
         self.chunks.close();
-        self.interrupt.interrupt();
+        if let Some(interrupt) = &self.interrupt {
+            interrupt.interrupt();
+        }
     }
 }
 
 pub(super) const RANGE: &str = "SELECT min(value) AS low, max(value) AS high FROM reading \
-    WHERE sensor_id = ? AND event_time >= ? AND event_time < ? AND received_at >= ? \
+    WHERE sensor_id = ?1 AND event_time >= ?2 AND event_time < ?3 AND received_at >= ?4 \
     AND quality < 2 AND value IS NOT NULL";
-pub(super) const LAST: &str = "SELECT event_time, received_at, value, quality FROM reading \
-    WHERE sensor_id = ? AND event_time < ? ORDER BY event_time DESC LIMIT ?";
+pub(in crate::store) const LAST: &str = "SELECT event_time, received_at, value, quality FROM reading \
+    WHERE sensor_id = ?1 AND event_time < ?2 ORDER BY event_time DESC LIMIT ?3";
 /// No reading is stamped further ahead of its arrival than the lanes allow.
 const LAST_ARRIVED: &str = "SELECT event_time, received_at, value, quality FROM reading \
     WHERE sensor_id = ?1 AND event_time < ?2 + 360000000 AND received_at < ?2 \
@@ -99,11 +110,21 @@ impl Store {
     /// # Errors
     /// When the file can't be opened.
     pub async fn readings_by_arrival(&self, query: ArrivalQuery) -> Result<Arrivals, StoreError> {
-        let path = self.path.clone();
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let Some(path) = self.file() else {
+            let (readers, statement) = (self.readers.clone(), by_arrival(self.engine, &query));
+            // Ends by itself when the reader is dropped: nobody has to wait for it.
+            let runtime = Handle::current();
+            drop(spawn_blocking(move || {
+                let streaming = stream_all(&readers, statement, &sender);
+                let last = runtime.block_on(streaming).map(|()| Vec::new());
+                drop(sender.blocking_send(last));
+            }));
+            return Ok(Arrivals { chunks, interrupt: None, is_over: false });
+        };
         let opened = spawn_blocking(move || open(&path)).await.map_err(|_| gone())?;
         let connection = opened?;
         let interrupt = connection.get_interrupt_handle();
-        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         // Ends by itself when the reader is dropped: nobody has to wait for it.
         drop(spawn_blocking(move || {
             let last = match send_all(&connection, &query, &sender) {
@@ -112,7 +133,7 @@ impl Store {
             };
             drop(sender.blocking_send(last));
         }));
-        Ok(Arrivals { chunks, interrupt, is_over: false })
+        Ok(Arrivals { chunks, interrupt: Some(interrupt), is_over: false })
     }
 
     /// The `count` readings of a sensor with the newest event times before `before`, in the order in
@@ -151,17 +172,11 @@ impl Store {
         count: u64,
     ) -> Result<Vec<StoredReading>, StoreError> {
         let values = [sensor.0.into(), before.as_micros().into(), count.into()];
-        let statement = Statement::from_sql_and_values(DatabaseBackend::Sqlite, sql, values);
+        let statement = self.engine.statement(sql, values);
         let rows = self.readers.query_all_raw(statement).await?;
         let mut readings = Vec::with_capacity(rows.len());
         for row in rows {
-            readings.push(StoredReading {
-                sensor,
-                event_time: Timestamp::from_micros(row.try_get("", "event_time")?),
-                received_at: Timestamp::from_micros(row.try_get("", "received_at")?),
-                value: row.try_get("", "value")?,
-                quality: Quality::from_code(row.try_get("", "quality")?),
-            });
+            readings.push(reading(sensor, &row)?);
         }
         readings.sort_by_key(|reading| (reading.received_at, reading.event_time));
         Ok(readings)
@@ -181,7 +196,7 @@ impl Store {
     ) -> Result<Option<(f64, f64)>, StoreError> {
         let times = [from, to, arrived_since].map(|time| time.as_micros().into());
         let values = std::iter::once(sensor.0.into()).chain(times);
-        let statement = Statement::from_sql_and_values(DatabaseBackend::Sqlite, RANGE, values);
+        let statement = self.engine.statement(RANGE, values);
         let Some(row) = self.readers.query_one_raw(statement).await? else { return Ok(None) };
         let (low, high): (Option<f64>, Option<f64>) =
             (row.try_get("", "low")?, row.try_get("", "high")?);
@@ -191,6 +206,52 @@ impl Store {
 
 fn gone() -> StoreError {
     StoreError::Unavailable("the thread that reads readings has died".to_owned())
+}
+
+fn reading(sensor: SensorId, row: &QueryResult) -> Result<StoredReading, StoreError> {
+    Ok(StoredReading {
+        sensor,
+        event_time: Timestamp::from_micros(row.try_get("", "event_time")?),
+        received_at: Timestamp::from_micros(row.try_get("", "received_at")?),
+        value: row.try_get("", "value")?,
+        quality: Quality::from_code(row.try_get("", "quality")?),
+    })
+}
+
+/// All in one statement: a server sorts what it has no index for on its own disk.
+fn by_arrival(engine: Engine, query: &ArrivalQuery) -> Statement {
+    let sensors: Vec<_> = query.sensors.iter().map(|sensor| sensor.0.to_string()).collect();
+    let sensors = if sensors.is_empty() { "NULL".to_owned() } else { sensors.join(",") };
+    let sql = format!(
+        "SELECT sensor_id, event_time, received_at, value, quality FROM reading \
+         WHERE sensor_id IN ({sensors}) AND event_time >= ?1 AND event_time < ?2 \
+         AND received_at >= ?3 AND received_at < ?4 ORDER BY received_at, sensor_id, event_time"
+    );
+    let (from, to) = (query.from.as_micros(), query.to.as_micros());
+    let oldest = query.oldest_event.map_or(i64::MIN, Timestamp::as_micros);
+    engine.statement(&sql, [oldest, to.saturating_add(AHEAD), from, to].map(Into::into))
+}
+
+async fn stream_all(
+    readers: &DatabaseConnection,
+    statement: Statement,
+    sender: &mpsc::Sender<Chunk>,
+) -> Result<(), StoreError> {
+    let mut rows = readers.stream_raw(statement).await?;
+    let mut chunk = Vec::with_capacity(CHUNK);
+    while let Some(row) = rows.try_next().await? {
+        chunk.push(reading(SensorId(row.try_get("", "sensor_id")?), &row)?);
+        if chunk.len() == CHUNK {
+            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+            if sender.send(Ok(full)).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    if !chunk.is_empty() {
+        let _ = sender.send(Ok(chunk)).await;
+    }
+    Ok(())
 }
 
 /// A connection that can't write to the file, and keeps what it sorts in a file of its own.

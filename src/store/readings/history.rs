@@ -20,7 +20,7 @@ pub enum Order {
 }
 
 /// A key in the order of pages: (event time, sensor).
-pub(super) type Position = (Timestamp, SensorId);
+pub(in crate::store) type Position = (Timestamp, SensorId);
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistoryQuery {
@@ -148,7 +148,7 @@ fn ranged(sensor: SensorId, query: &HistoryQuery) -> Select<entity::reading::Ent
 }
 
 /// A sensor's next rows: after `last` of its own, or after the position where the page begins.
-pub(super) fn select(
+pub(in crate::store) fn select(
     sensor: SensorId,
     query: &HistoryQuery,
     last: Option<Timestamp>,

@@ -1,0 +1,91 @@
+//! Deleting readings, in steps that ingest can get between.
+
+use sea_orm::ConnectionTrait;
+
+use super::{HistoryQuery, Order, Store, StoreError, StoredReading};
+use crate::{
+    store::engine::Engine,
+    telemetry::{SensorId, Timestamp},
+};
+
+/// Rows deleted in one go: a batch of ingest waits for one such step, which takes milliseconds.
+const STEP: u64 = 2_000;
+pub(in crate::store) const DELETE_READINGS: &str = "DELETE FROM reading WHERE sensor_id = ?1 AND event_time \
+    IN (SELECT event_time FROM reading WHERE sensor_id = ?1 AND event_time >= ?2 AND \
+    event_time < ?3 LIMIT ?4)";
+pub(in crate::store) const DELETE_CLAIMED: &str = "DELETE FROM reading_claimed_time WHERE sensor_id = ?1 AND \
+    event_time IN (SELECT event_time FROM reading_claimed_time WHERE sensor_id = ?1 AND \
+    event_time >= ?2 AND event_time < ?3 LIMIT ?4)";
+
+/// MariaDB's own form: it would read all of the sensor's rows for the others.
+const DELETE_MARIADB: [&str; 2] = [
+    "DELETE FROM reading WHERE sensor_id = ?1 AND event_time >= ?2 AND event_time < ?3 LIMIT ?4",
+    "DELETE FROM reading_claimed_time WHERE sensor_id = ?1 AND event_time >= ?2 \
+     AND event_time < ?3 LIMIT ?4",
+];
+
+/// Event times from the first on, before the second.
+pub type TimeRange = (Timestamp, Timestamp);
+
+/// What a step of deleting did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
+    pub readings: u64,
+    /// There is more.
+    pub has_more: bool,
+}
+
+impl Store {
+    /// Deletes some of a sensor's readings of a range.
+    ///
+    /// # Errors
+    /// When the database does not answer; here and below.
+    pub async fn delete_some_readings(
+        &self,
+        sensor: SensorId,
+        range: TimeRange,
+    ) -> Result<Removed, StoreError> {
+        let [readings, claimed] = match self.engine {
+            Engine::MariaDb => DELETE_MARIADB,
+            Engine::Sqlite | Engine::Postgres => [DELETE_READINGS, DELETE_CLAIMED],
+        };
+        let readings = self.delete_some(readings, sensor, range).await?;
+        if readings == STEP {
+            return Ok(Removed { readings, has_more: true });
+        }
+        let claimed = self.delete_some(claimed, sensor, range).await?;
+        Ok(Removed { readings, has_more: claimed == STEP })
+    }
+
+    /// A sensor's reading with the newest event time.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn newest(&self, sensor: SensorId) -> Result<Option<StoredReading>, StoreError> {
+        let query = HistoryQuery {
+            sensors: vec![sensor],
+            from: None,
+            to: None,
+            order: Order::Descending,
+            limit: 1,
+            after: None,
+            offset: 0,
+        };
+        Ok(self.history(&query).await?.readings.into_iter().next())
+    }
+
+    async fn delete_some(
+        &self,
+        sql: &str,
+        sensor: SensorId,
+        (from, to): TimeRange,
+    ) -> Result<u64, StoreError> {
+        let (from, to) = (from.as_micros(), to.as_micros());
+        let values = [sensor.0.into(), from.into(), to.into(), STEP.into()];
+        let statement = self.engine.statement(sql, values);
+        let write = self.begin().await?;
+        let deleted = write.transaction.execute_raw(statement).await?.rows_affected();
+        write.commit().await?;
+        Ok(deleted)
+    }
+}
