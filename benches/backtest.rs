@@ -24,7 +24,7 @@ const SECOND: i64 = 1_000_000;
 fn filled(runtime: &Runtime, folder: &std::path::Path) -> Result<(Store, Registry), Failure> {
     let path = folder.join("brooklet.db");
     let busy_timeout = Duration::from_secs(1);
-    let settings = StoreSettings { path, readers: 1, busy_timeout };
+    let settings = StoreSettings { readers: 1, busy_timeout, ..StoreSettings::new(path) };
     let store = runtime.block_on(Store::open(&settings))?;
     let mut writer = store.writer(busy_timeout)?;
     let (key, name) = (DeviceKey::new("boiler")?, SensorName::in_topic("temperature")?);

@@ -69,7 +69,7 @@ fn prepare(
     let runtime = tokio::runtime::Runtime::new()?;
     let path = folder.join("brooklet.db");
     let busy_timeout = Duration::from_secs(1);
-    let settings = StoreSettings { path, readers: 1, busy_timeout };
+    let settings = StoreSettings { readers: 1, busy_timeout, ..StoreSettings::new(path) };
     let store = runtime.block_on(Store::open(&settings))?;
     let mut writer = store.writer(busy_timeout)?;
     fill(&mut writer)?;

@@ -25,7 +25,8 @@ const ROWS: [&str; 4] = [
 fn filled(path: &std::path::Path) -> Result<(tokio::runtime::Runtime, Store), Failure> {
     let runtime = tokio::runtime::Runtime::new()?;
     let busy_timeout = Duration::from_secs(1);
-    let settings = StoreSettings { path: path.to_owned(), readers: 1, busy_timeout };
+    let settings =
+        StoreSettings { readers: 1, busy_timeout, ..StoreSettings::new(path.to_owned()) };
     let store = runtime.block_on(Store::open(&settings))?;
     let connection = rusqlite::Connection::open(path)?;
     for sql in ROWS {

@@ -14,10 +14,12 @@ mod m0006_access;
 mod m0007_late_readings;
 mod m0008_resources;
 mod m0009_servers;
+mod m0010_reading_chunks;
 
 pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
 pub use m0009_servers::widen;
+pub use m0010_reading_chunks::READING_CHUNKS;
 
 pub struct Migrator;
 
@@ -34,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_late_readings::Migration),
             Box::new(m0008_resources::Migration),
             Box::new(m0009_servers::Migration),
+            Box::new(m0010_reading_chunks::Migration),
         ]
     }
 }

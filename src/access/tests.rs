@@ -29,7 +29,10 @@ async fn world() -> World {
 
 async fn load(folder: &TempDir, clock: &Clock) -> Access {
     let (path, busy_timeout) = (folder.path().join("brooklet.db"), Duration::from_secs(1));
-    let store = Store::open(&StoreSettings { path, readers: 1, busy_timeout }).await.unwrap();
+    let store =
+        Store::open(&StoreSettings { readers: 1, busy_timeout, ..StoreSettings::new(path) })
+            .await
+            .unwrap();
     let settings = toml::from_str(SETTINGS).unwrap();
     let (offline_grace, offline_after) = (Duration::ZERO, Duration::ZERO);
     let registry = Registry::new(RegistrySettings {

@@ -169,6 +169,9 @@ impl Maintenance {
         ] {
             gauge!(names::DEVICES, "state" => state).set(count as f64);
         }
+        if let Some(readings) = self.store.recent_readings() {
+            gauge!(names::STORE_RECENT).set(readings as f64);
+        }
         gauge!(names::INGEST_QUEUE).set(self.tap.queued() as f64);
         match self.store.quarantine_size().await {
             Ok((entries, bytes)) => {

@@ -96,9 +96,10 @@ pub(super) fn keeping(settings: &config::Notifications) -> Keeping {
 pub(crate) fn store_location(settings: &Settings) -> Result<StoreLocation, String> {
     let database = &settings.database;
     let (readers, busy_timeout) = (database.readers, database.busy_timeout.0);
+    let readings_in_memory = database.readings_in_memory;
     Ok(match settings.database_place()? {
         DatabasePlace::File(path) => {
-            StoreLocation::File(StoreSettings { path, readers, busy_timeout })
+            StoreLocation::File(StoreSettings { path, readers, busy_timeout, readings_in_memory })
         }
         DatabasePlace::Server(url) => {
             check_url(&url).map_err(|error| format!("database.url: {error}"))?;

@@ -243,6 +243,10 @@ fn check(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
     if let Some((path, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
         return Err(source.wrong(path, format!("{path} must be at least 1")));
     }
+    if settings.database.readings_in_memory < 1_000 {
+        let path = "database.readings_in_memory";
+        return Err(source.wrong(path, format!("{path} must be at least 1000")));
+    }
     Ok(())
 }
 

@@ -133,6 +133,7 @@ section! {
         url: String,
         readers: u32,
         busy_timeout: Period,
+        readings_in_memory: usize,
         timeout: Period,
         startup_timeout: Period,
         migrate: Migrate,

@@ -66,6 +66,8 @@ metrics! {
     INGEST_ACKNOWLEDGE = "brooklet_ingest_acknowledge_seconds", "From a message's receipt to its acknowledgement.", seconds;
     STORE_COMMIT = "brooklet_store_commit_seconds", "From a batch's begin to its commit.", seconds;
     STORE_ERRORS = "brooklet_store_errors_total", "Failed transactions, by kind.", counter;
+    STORE_RECENT = "brooklet_store_recent_readings", "Stored readings that are in memory, too, and not packed into chunks yet (SQLite).", gauge;
+    STORE_PACKED = "brooklet_store_packed_readings_total", "Readings packed into chunks (SQLite).", counter;
     STREAM_CLIENTS = "brooklet_stream_clients", "WebSocket and Server-Sent Events clients connected, by transport.", gauge;
     STREAM_SENT = "brooklet_stream_events_sent_total", "Events sent to stream clients, by transport.", counter;
     STREAM_MISSED = "brooklet_stream_events_missed_total", "Events that stream clients missed because they did not keep up; each is told in a gap.", counter;

@@ -1,6 +1,6 @@
 //! Room on the disk that the database is on.
 
-use super::{Place, Store};
+use super::Store;
 
 /// In bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,8 +13,7 @@ pub struct DiskSpace {
 impl Store {
     /// `None` where the system does not say, and of a server.
     pub fn disk(&self) -> Option<DiskSpace> {
-        let Place::File { path, .. } = &self.place else { return None };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = self.file()?.path().parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(std::path::Path::new("."));
         let told = rustix::fs::statvfs(folder).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);

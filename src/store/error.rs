@@ -22,6 +22,9 @@ pub enum StoreError {
     /// The statement itself is at fault; the same rows will fail again.
     #[error("the database refused the data: {0}")]
     Rejected(String),
+    /// What is stored of a sensor can't be read: what needs it can't be done, all else can.
+    #[error("what is stored is damaged: {0}")]
+    Damaged(String),
     #[error("{0} does not exist")]
     NotFound(&'static str),
     #[error("{0} exists already")]
@@ -33,7 +36,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the rows are at fault, not the database: a retry with the same rows fails again.
     pub fn is_poison(&self) -> bool {
-        matches!(self, Self::Rejected(_))
+        matches!(self, Self::Rejected(_) | Self::Damaged(_))
     }
 
     /// The same, saying what it is that exists.
@@ -54,6 +57,7 @@ impl StoreError {
             | Self::OlderSchema(_) => "open",
             Self::Unavailable(_) => "unavailable",
             Self::Rejected(_) => "rejected",
+            Self::Damaged(_) => "damaged",
             Self::NotFound(_) | Self::Exists(_) | Self::Outdated => "conflict",
         }
     }

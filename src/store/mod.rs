@@ -19,6 +19,7 @@ mod answers;
 mod broker_changes;
 mod broker_runs;
 mod broker_state;
+pub mod chunks;
 mod devices;
 mod disk;
 mod engine;
@@ -97,10 +98,7 @@ pub struct Store {
 /// Where the data is, and what keeps a second Brooklet out as long as any handle lives.
 #[derive(Clone)]
 enum Place {
-    File {
-        path: Arc<std::path::Path>,
-        _lock: Arc<std::fs::File>,
-    },
+    File(Arc<readings::ReadingFile>),
     Server {
         /// Without its password.
         shown: Arc<str>,
@@ -132,7 +130,7 @@ impl Store {
         // The lock went with the committer's connection: somebody else may have it.
         let holder = match &self.place {
             Place::Server { signals, .. } => signals.holder(),
-            Place::File { .. } => 0,
+            Place::File(_) => 0,
         };
         let held = self.engine.statement(held, [holder.into()]);
         match transaction.query_one_raw(held).await? {

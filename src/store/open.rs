@@ -11,7 +11,10 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
 use tokio::sync::Mutex;
 
-use super::{Engine, Place, ServerSettings, Store, StoreError, Writer};
+use super::{
+    Engine, Place, ServerSettings, Store, StoreError, Writer, chunks::ChunkSettings,
+    readings::ReadingFile,
+};
 
 /// Where the data is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,16 @@ pub struct StoreSettings {
     pub readers: u32,
     /// How long a statement waits for a lock that somebody outside holds.
     pub busy_timeout: Duration,
+    /// Readings in memory at which they are moved into chunks; about 50 bytes each, and four times as
+    /// many when ingest is faster than that.
+    pub readings_in_memory: usize,
+}
+
+impl StoreSettings {
+    pub fn new(path: PathBuf) -> Self {
+        let readings_in_memory = ChunkSettings::default().tail_readings_max;
+        Self { path, readers: 4, busy_timeout: Duration::from_secs(5), readings_in_memory }
+    }
 }
 
 /// Nothing in an empty database.
@@ -62,14 +75,10 @@ impl Store {
         let seldom = connect(settings, 1, false).await.map_err(opened)?;
         refuse_newer(Engine::Sqlite, &seldom).await?;
         Migrator::up(&seldom, None).await.map_err(opened)?;
+        let gate = Arc::new(Mutex::new(()));
+        let file = ReadingFile::open(settings, gate.clone(), lock).await?;
         let readers = connect(settings, settings.readers.max(1), true).await.map_err(opened)?;
-        Ok(Self {
-            readers,
-            seldom,
-            gate: Arc::new(Mutex::new(())),
-            engine: Engine::Sqlite,
-            place: Place::File { path: settings.path.as_path().into(), _lock: Arc::new(lock) },
-        })
+        Ok(Self { readers, seldom, gate, engine: Engine::Sqlite, place: Place::File(file) })
     }
 
     /// The connection for the committer; there should be one only.
@@ -78,7 +87,7 @@ impl Store {
     /// When the file can't be opened; on a server, when there is one already.
     pub fn writer(&self, busy_timeout: Duration) -> Result<Writer, StoreError> {
         match &self.place {
-            Place::File { path, .. } => Writer::sqlite(path, busy_timeout, self.gate.clone()),
+            Place::File(file) => Writer::sqlite(file, busy_timeout, self.gate.clone()),
             Place::Server { session, shown, .. } => Writer::server(session, self.gate.clone())
                 .ok_or_else(|| StoreError::InUse { path: shown.to_string() }),
         }
@@ -87,7 +96,7 @@ impl Store {
     /// Where the database is, without a password.
     pub fn shown(&self) -> String {
         match &self.place {
-            Place::File { path, .. } => path.display().to_string(),
+            Place::File(file) => file.path().display().to_string(),
             Place::Server { shown, .. } => shown.to_string(),
         }
     }
@@ -97,9 +106,9 @@ impl Store {
     }
 
     /// The file, where it is one.
-    pub(super) fn file(&self) -> Option<Arc<Path>> {
+    pub(super) fn file(&self) -> Option<&Arc<ReadingFile>> {
         match &self.place {
-            Place::File { path, .. } => Some(path.clone()),
+            Place::File(file) => Some(file),
             Place::Server { .. } => None,
         }
     }
@@ -110,6 +119,9 @@ impl Store {
             // Gives the lock back; the server would notice by itself.
             drop(session.lock().take());
             return close(self.readers, self.seldom).await;
+        }
+        if let Some(file) = self.file() {
+            file.close().await;
         }
         let checkpoint = self.seldom.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
         if let Err(error) = checkpoint {

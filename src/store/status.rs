@@ -33,6 +33,11 @@ impl Store {
         Ok(())
     }
 
+    /// Stored readings that are in memory, too, and not in chunks yet. `None` on a server.
+    pub fn recent_readings(&self) -> Option<usize> {
+        self.file().map(|file| file.readings().tail_readings())
+    }
+
     /// # Errors
     /// When the database does not answer.
     pub async fn status(&self) -> Result<DatabaseStatus, StoreError> {
@@ -45,9 +50,9 @@ impl Store {
                 let connections = self.readers.get_mysql_connection_pool().size();
                 self.server_status(SIZE_MARIADB, connections).await
             }
-            (Engine::Sqlite, path) => {
+            (Engine::Sqlite, file) => {
                 let size = |suffix: &str| {
-                    let mut path = path.iter().next().map(|path| path.as_os_str().to_owned())?;
+                    let mut path = file.map(|file| file.path().as_os_str().to_owned())?;
                     path.push(suffix);
                     std::fs::metadata(path).ok()
                 };

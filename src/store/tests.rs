@@ -24,9 +24,9 @@ pub(in crate::store) use servers::open;
 
 fn settings(folder: &TempDir) -> StoreSettings {
     StoreSettings {
-        path: folder.path().join("deep/er/brooklet.db"),
         readers: 2,
         busy_timeout: Duration::from_millis(50),
+        ..StoreSettings::new(folder.path().join("deep/er/brooklet.db"))
     }
 }
 

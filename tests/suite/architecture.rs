@@ -74,6 +74,12 @@ const PURE: &[&str] = &[
     "alarm/rule",
     "alarm/lifecycle",
     "ingest/decode",
+    "store/chunks/bits",
+    "store/chunks/chunk",
+    "store/chunks/column",
+    "store/chunks/rollup",
+    "store/chunks/sketch",
+    "store/chunks/tail",
 ];
 const IMPURE_WORDS: &[&str] = &["tokio", "async", "await"];
 

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::Connection;
+use reqwest::Method;
+use serde_json::Value;
 
 use crate::{
     harness::Brooklet,
@@ -25,7 +26,16 @@ pub(crate) fn rounds() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_reading_outlives_kill_9() {
-    let mut brooklet = Brooklet::start().await;
+    survive(Brooklet::start().await).await;
+}
+
+/// The same, killed while readings are moved into chunks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_reading_outlives_kill_9_on_its_way_into_chunks() {
+    survive(Brooklet::with(&[("DATABASE__READINGS_IN_MEMORY", "1000")]).await).await;
+}
+
+async fn survive(mut brooklet: Brooklet) {
     let acknowledged = Acknowledged::default();
     for round in 0..rounds() {
         let publishers: Vec<_> = (0..PUBLISHERS)
@@ -41,7 +51,7 @@ async fn every_acknowledged_reading_outlives_kill_9() {
             publisher.await.unwrap();
         }
         brooklet = brooklet.restart().await;
-        compare(&brooklet, &acknowledged);
+        compare(&brooklet, &acknowledged).await;
     }
     assert!(acknowledged.lock().unwrap().len() as u64 > rounds());
 }
@@ -81,21 +91,23 @@ pub(crate) async fn publish_until_dead(
     }
 }
 
-fn compare(brooklet: &Brooklet, acknowledged: &Acknowledged) {
-    let database = Connection::open(brooklet.database()).unwrap();
-    let mut statement = database
-        .prepare(
-            "SELECT d.key, r.event_time, r.value FROM reading r JOIN sensor s ON s.id = r.sensor_id \
-             JOIN device d ON d.id = s.device_id",
-        )
-        .unwrap();
+fn time(text: &Value) -> i64 {
+    text.as_str().unwrap().parse::<brooklet::telemetry::Timestamp>().unwrap().as_micros()
+}
+
+/// Everything that was acknowledged is stored, once.
+async fn compare(brooklet: &Brooklet, acknowledged: &Acknowledged) {
     let mut stored = BTreeMap::new();
-    let rows = statement
-        .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get::<_, f64>(2)?)))
-        .unwrap();
-    for row in rows {
-        let (key, value) = row.unwrap();
-        assert!(stored.insert(key, value).is_none(), "stored twice");
+    for publisher in 0..PUBLISHERS {
+        let device = format!("p{publisher}");
+        let path = format!("/api/data/export?format=ndjson&device_id={device}");
+        let file = brooklet.request(Method::GET, &path, None).await.text;
+        for line in file.lines() {
+            let reading: Value = serde_json::from_str(line).unwrap();
+            let key = (device.clone(), time(&reading["event_time"]));
+            let value = reading["value"].as_f64().unwrap();
+            assert!(stored.insert(key, value).is_none(), "stored twice: {line}");
+        }
     }
     for (key, value) in acknowledged.lock().unwrap().iter() {
         assert_eq!(stored.get(key), Some(value), "{key:?} was acknowledged");

@@ -345,7 +345,7 @@ async fn what_the_store_refuses_ends_a_dry_run_and_is_told() {
     }
     let mut brooklet = with_readings(1).await;
     brooklet.may_log_errors();
-    poison(&brooklet, "BEFORE INSERT ON reading WHEN NEW.value = 666");
+    poison(&brooklet, "BEFORE INSERT ON reading_journal WHEN NEW.rows LIKE '%,666.0]%'");
     let path = "/api/ingest/dry-run?topic=devices/d/data";
     let told = brooklet.request(Method::POST, path, Some(json!({"a": 666}))).await;
     assert_eq!((told.status.as_u16(), &told.body["status"]), (200, &json!("refused")));

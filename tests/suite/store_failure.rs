@@ -76,8 +76,8 @@ async fn a_message_that_the_store_refuses_is_found_and_the_rest_is_stored() {
     rusqlite::Connection::open(brooklet.database())
         .unwrap()
         .execute_batch(
-            "CREATE TRIGGER poison BEFORE INSERT ON reading WHEN NEW.value = 666 \
-             BEGIN SELECT RAISE(ABORT, 'poison'); END",
+            "CREATE TRIGGER poison BEFORE INSERT ON reading_journal \
+             WHEN NEW.rows LIKE '%,666.0]%' BEGIN SELECT RAISE(ABORT, 'poison'); END",
         )
         .unwrap();
     let mut bytes = Vec::new();

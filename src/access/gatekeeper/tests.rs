@@ -22,7 +22,10 @@ async fn gatekeeper(more: &str, clock: &Clock) -> Gatekeeper {
     let settings = toml::from_str(&text).unwrap();
     let folder = TempDir::new().unwrap().keep();
     let (path, busy_timeout) = (folder.join("brooklet.db"), Duration::from_secs(1));
-    let store = Store::open(&StoreSettings { path, readers: 1, busy_timeout }).await.unwrap();
+    let store =
+        Store::open(&StoreSettings { readers: 1, busy_timeout, ..StoreSettings::new(path) })
+            .await
+            .unwrap();
     let (offline_grace, offline_after) = (Duration::ZERO, Duration::ZERO);
     let registry = Arc::new(Registry::new(RegistrySettings {
         unknown: UnknownDevices::Learn,

@@ -1,43 +1,20 @@
 //! Readings into the store, in the committer's transaction: a batch of them in one go.
 //!
 //! Each is fresh, a duplicate or in conflict with what is stored, as if they came one after the other.
-//! SQLite tells by the count of each insert; a server is sent one statement for all, returns the keys
-//! that it took, and is asked for the values of the others.
+//! On SQLite they gather in the transaction's batch, which becomes one row; a server is sent one statement
+//! for all, returns the keys that it took, and is asked for the values of the others.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     fmt::Write,
 };
 
-use rusqlite::params;
-
-use super::{StoreError, StoredReading, Transaction, months, since::is_late};
+use super::{Appended, StoreError, StoredReading, Transaction, months, since::is_late};
 use crate::{
     store::engine::{Bind, Engine, Row, binds},
     telemetry::{SensorId, Timestamp},
 };
 
-/// What became of a reading.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Appended {
-    Fresh,
-    /// The same value is stored for that sensor and time.
-    Duplicate,
-    /// Another value is, and stays.
-    Conflict {
-        stored: Option<f64>,
-    },
-}
-
-impl Appended {
-    fn beside(stored: Option<f64>, value: Option<f64>) -> Self {
-        if stored == value { Self::Duplicate } else { Self::Conflict { stored } }
-    }
-}
-
-const INSERT: &str = "INSERT INTO reading (sensor_id, event_time, received_at, value, quality) \
-    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (sensor_id, event_time) DO NOTHING";
-const STORED: &str = "SELECT value FROM reading WHERE sensor_id = ?1 AND event_time = ?2";
 const INSERT_POSTGRES: &str = "INSERT INTO reading (sensor_id, event_time, received_at, value, \
     quality) SELECT * FROM UNNEST(?1::bigint[], ?2::bigint[], ?3::bigint[], \
     ?4::double precision[], ?5::bigint[]) ON CONFLICT DO NOTHING RETURNING sensor_id, event_time";
@@ -69,7 +46,7 @@ impl Transaction<'_> {
             return Ok(Vec::new());
         }
         let (fresh, mut stored) = match self.engine() {
-            Engine::Sqlite => return self.append_one_by_one(readings),
+            Engine::Sqlite => return self.append_to_batch(readings),
             Engine::Postgres => {
                 months::ensure(self, readings)?;
                 self.append_to_postgres(readings)?
@@ -84,7 +61,7 @@ impl Transaction<'_> {
                 return Ok(Appended::Fresh);
             }
             match stored.entry(key) {
-                Entry::Occupied(known) => Ok(Appended::beside(*known.get(), reading.value)),
+                Entry::Occupied(known) => Ok(beside(*known.get(), reading.value)),
                 Entry::Vacant(_) => {
                     Err(StoreError::Unavailable("a reading is neither new nor there".to_owned()))
                 }
@@ -93,29 +70,12 @@ impl Transaction<'_> {
         appended.collect()
     }
 
-    fn append_one_by_one(
-        &mut self,
-        readings: &[StoredReading],
-    ) -> Result<Vec<Appended>, StoreError> {
-        let Some(mut insert) = self.prepared(INSERT)? else { return Ok(Vec::new()) };
-        let mut appended = Vec::with_capacity(readings.len());
-        for reading in readings {
-            let (sensor, event_time) = key(reading);
-            let inserted = insert.execute(params![
-                sensor,
-                event_time,
-                reading.received_at.as_micros(),
-                reading.value,
-                reading.quality.code()
-            ])?;
-            if inserted == 1 {
-                appended.push(Appended::Fresh);
-                continue;
-            }
-            let stored = self.query_one(STORED, &binds![sensor, event_time], |row| row.real(0))?;
-            appended.push(Appended::beside(stored.flatten(), reading.value));
-        }
-        Ok(appended)
+    fn append_to_batch(&mut self, readings: &[StoredReading]) -> Result<Vec<Appended>, StoreError> {
+        let Some((connection, batch)) = self.readings() else { return Ok(Vec::new()) };
+        let append = |reading: &StoredReading| {
+            Ok(batch.append(connection, reading.sensor, reading.into())?)
+        };
+        readings.iter().map(append).collect()
     }
 
     /// The keys that were free, and what is stored under the others.
@@ -175,6 +135,9 @@ impl Transaction<'_> {
     pub fn replace(&mut self, reading: &StoredReading) -> Result<(), StoreError> {
         let (sensor, event_time) = key(reading);
         let quality = reading.quality.code();
+        if let Some((connection, batch)) = self.readings() {
+            return Ok(batch.replace(connection, reading.sensor, reading.into())?);
+        }
         let values = binds![sensor, event_time, reading.received_at, reading.value, quality];
         self.execute(REPLACE, &values)?;
         if self.engine() == Engine::MariaDb && is_late(reading) {
@@ -195,6 +158,10 @@ impl Transaction<'_> {
     ) -> Result<(), StoreError> {
         self.execute(KEEP_CLAIMED, &binds![sensor.0, event_time, claimed]).map(drop)
     }
+}
+
+fn beside(stored: Option<f64>, value: Option<f64>) -> Appended {
+    if stored == value { Appended::Duplicate } else { Appended::Conflict { stored } }
 }
 
 fn key(reading: &StoredReading) -> Key {

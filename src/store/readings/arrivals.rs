@@ -1,24 +1,22 @@
 //! Readings in the order in which they arrived, for replays and backtests: a stream with bounded
 //! memory, read by a thread of its own.
 //!
-//! The order is exact, by (received, sensor), for every reading that the query finds, however late.
-//! On SQLite a reader that stops taking stops the thread; no read transaction outlasts one page, so
-//! that the write-ahead log can be written back meanwhile. A server sorts by itself, and sends as the
+//! The order is exact, by (received, sensor, event time), for every reading that the query finds, however
+//! late. On SQLite a reader that stops taking stops the thread; no read transaction outlasts one
+//! window of the range, so that the write-ahead log can be written back meanwhile. A server sorts by itself, and sends as the
 //! reader takes.
 
-use std::path::Path;
-
 use futures_util::TryStreamExt;
-use rusqlite::{Connection, InterruptHandle, OpenFlags};
+use rusqlite::InterruptHandle;
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement, StreamTrait};
 use tokio::{runtime::Handle, sync::mpsc, task::spawn_blocking};
 
-use super::{
-    Store, StoreError, StoredReading,
-    arrival_lanes::{AHEAD, Merge},
-};
+use super::{Order, Store, StoreError, StoredReading, file::of};
 use crate::{
-    store::engine::Engine,
+    store::{
+        chunks::{ArrivalWindow, ChunkError, Reader},
+        engine::Engine,
+    },
     telemetry::{Quality, SensorId, Timestamp},
 };
 
@@ -34,6 +32,8 @@ pub struct ArrivalQuery {
     pub oldest_event: Option<Timestamp>,
 }
 
+/// Ingest replaces times further ahead of receipt than five minutes; one more to be safe. Microseconds.
+const AHEAD: i64 = 360 * 1_000_000;
 /// Readings handed over at once.
 const CHUNK: usize = 4_096;
 /// Chunks that wait for their reader.
@@ -91,10 +91,10 @@ impl Drop for Arrivals {
     }
 }
 
-pub(super) const RANGE: &str = "SELECT min(value) AS low, max(value) AS high FROM reading \
+const RANGE: &str = "SELECT min(value) AS low, max(value) AS high FROM reading \
     WHERE sensor_id = ?1 AND event_time >= ?2 AND event_time < ?3 AND received_at >= ?4 \
     AND quality < 2 AND value IS NOT NULL";
-pub(in crate::store) const LAST: &str = "SELECT event_time, received_at, value, quality FROM reading \
+const LAST: &str = "SELECT event_time, received_at, value, quality FROM reading \
     WHERE sensor_id = ?1 AND event_time < ?2 ORDER BY event_time DESC LIMIT ?3";
 /// No reading is stamped further ahead of its arrival than the lanes allow.
 const LAST_ARRIVED: &str = "SELECT event_time, received_at, value, quality FROM reading \
@@ -111,7 +111,7 @@ impl Store {
     /// When the file can't be opened.
     pub async fn readings_by_arrival(&self, query: ArrivalQuery) -> Result<Arrivals, StoreError> {
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
-        let Some(path) = self.file() else {
+        let Some(file) = self.file().cloned() else {
             let (readers, statement) = (self.readers.clone(), by_arrival(self.engine, &query));
             // Ends by itself when the reader is dropped: nobody has to wait for it.
             let runtime = Handle::current();
@@ -122,14 +122,15 @@ impl Store {
             }));
             return Ok(Arrivals { chunks, interrupt: None, is_over: false });
         };
-        let opened = spawn_blocking(move || open(&path)).await.map_err(|_| gone())?;
-        let connection = opened?;
+        let opened = spawn_blocking(move || file.connect().map(|connection| (file, connection)));
+        let (file, connection) = opened.await.map_err(|_| gone())??;
         let interrupt = connection.get_interrupt_handle();
         // Ends by itself when the reader is dropped: nobody has to wait for it.
         drop(spawn_blocking(move || {
-            let last = match send_all(&connection, &query, &sender) {
+            let reader = file.readings().reader(&connection);
+            let last = match send_all(&reader, query, &sender) {
                 Ok(()) => Ok(Vec::new()),
-                Err(error) => Err(error),
+                Err(error) => Err(error.into()),
             };
             drop(sender.blocking_send(last));
         }));
@@ -147,6 +148,15 @@ impl Store {
         before: Timestamp,
         count: u64,
     ) -> Result<Vec<StoredReading>, StoreError> {
+        if let Some(file) = self.file() {
+            let find = move |reader: &Reader<'_>| {
+                let range = (Timestamp::MIN, before);
+                let mut found = reader.scan(sensor, range, Order::Descending, few(count))?;
+                found.sort_by_key(|sample| (sample.received_at, sample.event_time));
+                Ok(of(sensor, &found))
+            };
+            return file.read(find).await;
+        }
         self.last(LAST, sensor, before, count).await
     }
 
@@ -161,6 +171,12 @@ impl Store {
         before: Timestamp,
         count: u64,
     ) -> Result<Vec<StoredReading>, StoreError> {
+        if let Some(file) = self.file() {
+            let find = move |reader: &Reader<'_>| {
+                Ok(of(sensor, &reader.newest_arrived(sensor, before, few(count))?))
+            };
+            return file.read(find).await;
+        }
         self.last(LAST_ARRIVED, sensor, before, count).await
     }
 
@@ -194,6 +210,11 @@ impl Store {
         to: Timestamp,
         arrived_since: Timestamp,
     ) -> Result<Option<(f64, f64)>, StoreError> {
+        if let Some(file) = self.file() {
+            let find =
+                move |reader: &Reader<'_>| reader.value_range(sensor, (from, to), arrived_since);
+            return file.read(find).await;
+        }
         let times = [from, to, arrived_since].map(|time| time.as_micros().into());
         let values = std::iter::once(sensor.0.into()).chain(times);
         let statement = self.engine.statement(RANGE, values);
@@ -254,25 +275,27 @@ async fn stream_all(
     Ok(())
 }
 
-/// A connection that can't write to the file, and keeps what it sorts in a file of its own.
-fn open(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(std::time::Duration::from_secs(10))?;
-    connection.pragma_update(None, "temp_store", "FILE")?;
-    Ok(connection)
-}
-
 fn send_all(
-    connection: &Connection,
-    query: &ArrivalQuery,
+    reader: &Reader<'_>,
+    query: ArrivalQuery,
     sender: &mpsc::Sender<Chunk>,
-) -> Result<(), StoreError> {
-    let mut merge = Merge::new(connection, query)?;
+) -> Result<(), ChunkError> {
+    let ArrivalQuery { sensors, from, to, oldest_event } = query;
+    let mut window = ArrivalWindow::new(sensors, (from, to), oldest_event);
     loop {
-        let chunk = merge.next(CHUNK)?;
-        if chunk.is_empty() || sender.blocking_send(Ok(chunk)).is_err() {
+        let found = reader.arrivals(&mut window)?;
+        if found.is_empty() {
             return Ok(());
         }
+        for chunk in found.chunks(CHUNK) {
+            let chunk = chunk.iter().map(|(sensor, sample)| StoredReading::of(*sensor, sample));
+            if sender.blocking_send(Ok(chunk.collect())).is_err() {
+                return Ok(());
+            }
+        }
     }
+}
+
+fn few(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -3,12 +3,11 @@
 
 use std::{collections::HashMap, num::NonZeroI64};
 
-use sea_orm::{ConnectionTrait, FromQueryResult, Value};
-use serde::Deserialize;
+use sea_orm::{FromQueryResult, Value};
 
-use super::{Store, StoreError};
+use super::{Bucket, Store, StoreError};
 use crate::{
-    store::Engine,
+    store::chunks::{ChunkError, Piece as Seen, Reader, Rollup, Sample},
     telemetry::{Quality, SensorId, Timestamp},
 };
 
@@ -46,21 +45,7 @@ pub struct EnvelopeValues {
     pub last: f64,
 }
 
-/// One search and one walk a piece, in the order of the key: grouping by a quotient would sort all
-/// readings first. Figures come as a JSON array, as a subquery has one column.
-pub(in crate::store) const BUCKETS: &str = "WITH RECURSIVE piece (start) AS (SELECT ?2 UNION ALL \
-    SELECT start + ?4 FROM piece WHERE start + ?4 < ?3) \
-    SELECT piece.start AS start, (SELECT json_array(count(*), min(event_time), max(event_time), \
-    max(quality), min(value), max(value), avg(value)) FROM reading WHERE sensor_id = ?1 AND \
-    event_time >= max(piece.start, ?5) AND event_time < min(piece.start + ?4, ?3)) AS figures, \
-    (SELECT value FROM reading WHERE sensor_id = ?1 AND event_time >= max(piece.start, ?5) AND \
-    event_time < min(piece.start + ?4, ?3) AND value IS NOT NULL ORDER BY event_time LIMIT 1) \
-    AS first, \
-    (SELECT value FROM reading WHERE sensor_id = ?1 AND event_time >= max(piece.start, ?5) AND \
-    event_time < min(piece.start + ?4, ?3) AND value IS NOT NULL ORDER BY event_time DESC LIMIT 1) \
-    AS last FROM piece";
-
-/// The same on servers, whose planners group without sorting, but for the values at the edges.
+/// Servers' planners group without sorting; but for the values at the edges.
 const GROUPED: &str = "SELECT event_time - (event_time % ?4 + ?4) % ?4 AS start, \
     count(*) AS count, min(event_time) AS first_at, max(event_time) AS last_at, \
     max(quality) AS quality, min(value) AS low, max(value) AS high, avg(value) AS mean, \
@@ -96,18 +81,15 @@ struct Edge {
     value: f64,
 }
 
-#[derive(Debug, Deserialize)]
-struct Figures(u64, Option<i64>, Option<i64>, Option<i64>, Option<f64>, Option<f64>, Option<f64>);
-
 impl Store {
     /// The readings of a sensor, piece by piece, in the order of time.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn envelope(&self, query: EnvelopeQuery) -> Result<Vec<EnvelopeBucket>, StoreError> {
-        match self.engine {
-            Engine::Sqlite => self.walked(query).await,
-            Engine::Postgres | Engine::MariaDb => self.grouped(query).await,
+        match self.file() {
+            Some(file) => file.read(move |reader| in_file(reader, query)).await,
+            None => self.grouped(query).await,
         }
     }
 
@@ -126,45 +108,99 @@ impl Store {
             edges.into_iter().map(|edge| (edge.event_time, edge.value)).collect();
         Ok(grouped.into_iter().map(|row| row.bucket(&edges)).collect())
     }
-
-    async fn walked(&self, query: EnvelopeQuery) -> Result<Vec<EnvelopeBucket>, StoreError> {
-        let (from, bucket) = (query.from.as_micros(), query.bucket.get());
-        let start = from.saturating_sub(from.rem_euclid(bucket));
-        let values: [Value; 5] = [
-            query.sensor.0.into(),
-            start.into(),
-            query.to.as_micros().into(),
-            bucket.into(),
-            from.into(),
-        ];
-        let statement = self.engine.statement(BUCKETS, values);
-        let mut buckets = Vec::new();
-        for row in self.readers.query_all_raw(statement).await? {
-            let start = Timestamp::from_micros(row.try_get("", "start")?);
-            let edges = (row.try_get("", "first")?, row.try_get("", "last")?);
-            let figures: String = row.try_get("", "figures")?;
-            buckets.extend(bucket_of(start, &figures, edges));
-        }
-        Ok(buckets)
-    }
 }
 
-/// `None`: it has no readings.
-fn bucket_of(
-    start: Timestamp,
-    figures: &str,
-    (first, last): (Option<f64>, Option<f64>),
-) -> Option<EnvelopeBucket> {
-    let figures: Figures = serde_json::from_str(figures).ok()?;
-    let Figures(count, first_at, last_at, quality, min, max, mean) = figures;
-    Some(EnvelopeBucket {
-        start,
-        count,
-        first_at: Timestamp::from_micros(first_at?),
-        last_at: Timestamp::from_micros(last_at?),
-        values: values((min, max), mean, (first, last)),
-        quality: Quality::from_code(quality?),
-    })
+/// What of a piece of time has been seen so far.
+struct Piece {
+    start: i64,
+    count: u64,
+    first_at: Timestamp,
+    last_at: Timestamp,
+    quality: Quality,
+    valued: u64,
+    sum: f64,
+    range: Option<(f64, f64)>,
+    edges: Option<(f64, f64)>,
+}
+
+fn in_file(reader: &Reader<'_>, query: EnvelopeQuery) -> Result<Vec<EnvelopeBucket>, ChunkError> {
+    let bucket = query.bucket.get();
+    let mut pieces: Vec<Piece> = Vec::new();
+    let is_fine = bucket % Bucket::Hour.micros() != 0;
+    reader.walk(query.sensor, (query.from, query.to), is_fine, |seen| {
+        let at = match seen {
+            Seen::Reading(sample) => sample.event_time,
+            Seen::Dropped(rollup) => rollup.start,
+        };
+        let micros = at.as_micros();
+        let start = micros - micros.rem_euclid(bucket);
+        if pieces.last().is_none_or(|piece| piece.start != start) {
+            pieces.push(Piece::new(start, at));
+        }
+        let Some(piece) = pieces.last_mut() else { return };
+        match seen {
+            Seen::Reading(sample) => piece.add(sample),
+            Seen::Dropped(rollup) => piece.add_dropped(rollup),
+        }
+    })?;
+    Ok(pieces.into_iter().map(Piece::bucket).collect())
+}
+
+impl Piece {
+    fn new(start: i64, at: Timestamp) -> Self {
+        Self {
+            start,
+            count: 0,
+            first_at: at,
+            last_at: at,
+            quality: Quality::Good,
+            valued: 0,
+            sum: 0.0,
+            range: None,
+            edges: None,
+        }
+    }
+
+    /// A reading that is later than all before.
+    fn add(&mut self, sample: &Sample) {
+        self.count += 1;
+        self.last_at = sample.event_time;
+        if sample.quality.code() > self.quality.code() {
+            self.quality = sample.quality;
+        }
+        if let Some(value) = sample.value {
+            self.widen(1, value, (value, value), (value, value));
+        }
+    }
+
+    fn add_dropped(&mut self, rollup: &Rollup) {
+        self.count += rollup.count;
+        self.last_at = rollup.start;
+        if rollup.valued > 0 {
+            let (range, edges) = ((rollup.min, rollup.max), (rollup.first, rollup.last));
+            self.widen(rollup.valued, rollup.sum, range, edges);
+        }
+    }
+
+    fn widen(&mut self, valued: u64, sum: f64, (low, high): (f64, f64), edges: (f64, f64)) {
+        self.valued += valued;
+        self.sum += sum;
+        let widened = |(l, h): (f64, f64)| (l.min(low), h.max(high));
+        self.range = Some(self.range.map_or((low, high), widened));
+        self.edges = Some((self.edges.map_or(edges.0, |(first, _)| first), edges.1));
+    }
+
+    fn bucket(self) -> EnvelopeBucket {
+        let mean = (self.valued > 0).then(|| self.sum / self.valued as f64);
+        EnvelopeBucket {
+            start: Timestamp::from_micros(self.start),
+            count: self.count,
+            first_at: self.first_at,
+            last_at: self.last_at,
+            values: values(self.range.unzip(), mean, self.edges.unzip()),
+            quality: self.quality,
+        }
+    }
 }
 
 impl Grouped {

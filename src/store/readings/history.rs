@@ -10,17 +10,14 @@ use std::{
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
-use super::{Store, StoreError, StoredReading};
-use crate::telemetry::{Quality, SensorId, Timestamp};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    Ascending,
-    Descending,
-}
+use super::{Order, Store, StoreError, StoredReading};
+use crate::{
+    store::chunks::{ChunkError, Reader},
+    telemetry::{Quality, SensorId, Timestamp},
+};
 
 /// A key in the order of pages: (event time, sensor).
-pub(in crate::store) type Position = (Timestamp, SensorId);
+pub(super) type Position = (Timestamp, SensorId);
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistoryQuery {
@@ -54,66 +51,116 @@ struct Stream {
     is_exhausted: bool,
 }
 
+/// A page in the making: says what to read next, and is given it.
+struct Merge<'a> {
+    query: &'a HistoryQuery,
+    /// Rows asked of a sensor at a time.
+    fetch: u64,
+    streams: Vec<Stream>,
+    /// Streams that have been asked for once.
+    begun: usize,
+    heads: BinaryHeap<Reverse<((i64, i64), usize)>>,
+    passed_over: usize,
+    readings: Vec<StoredReading>,
+}
+
+/// Rows that the merge can't go on without.
+#[derive(Clone, Copy)]
+struct Wanted {
+    at: usize,
+    sensor: SensorId,
+    /// Its event times from the first on, before the second.
+    range: (i64, i64),
+}
+
+impl<'a> Merge<'a> {
+    fn new(query: &'a HistoryQuery) -> Self {
+        let wanted = (query.limit + 1 + query.offset) as u64;
+        let share = wanted / query.sensors.len().max(1) as u64;
+        let stream = |sensor: &SensorId| Stream {
+            sensor: *sensor,
+            buffer: VecDeque::new(),
+            is_exhausted: false,
+        };
+        Self {
+            query,
+            fetch: (share * 2).max(FETCH_MIN).min(wanted),
+            streams: query.sensors.iter().map(stream).collect(),
+            begun: 0,
+            heads: BinaryHeap::new(),
+            passed_over: 0,
+            readings: Vec::new(),
+        }
+    }
+
+    /// Goes on until something has to be read; `None`: the page is whole.
+    fn next(&mut self) -> Option<Wanted> {
+        if let Some(stream) = self.streams.get(self.begun) {
+            let sensor = stream.sensor;
+            self.begun += 1;
+            return Some(Wanted {
+                at: self.begun - 1,
+                sensor,
+                range: range(sensor, self.query, None),
+            });
+        }
+        while self.readings.len() <= self.query.limit {
+            let Reverse((_, at)) = self.heads.pop()?;
+            let stream = self.streams.get_mut(at)?;
+            let Some(reading) = stream.buffer.pop_front() else { continue };
+            let is_empty = stream.buffer.is_empty() && !stream.is_exhausted;
+            if self.passed_over < self.query.offset {
+                self.passed_over += 1;
+            } else {
+                self.readings.push(reading);
+            }
+            if is_empty {
+                let sensor = reading.sensor;
+                let range = range(sensor, self.query, Some(reading.event_time));
+                return Some(Wanted { at, sensor, range });
+            }
+            self.note_head(at);
+        }
+        None
+    }
+
+    fn give(&mut self, wanted: Wanted, rows: impl ExactSizeIterator<Item = StoredReading>) {
+        if let Some(stream) = self.streams.get_mut(wanted.at) {
+            stream.is_exhausted = (rows.len() as u64) < self.fetch;
+            stream.buffer.extend(rows);
+            self.note_head(wanted.at);
+        }
+    }
+
+    fn note_head(&mut self, at: usize) {
+        let stream = self.streams.get(at);
+        if let Some(head) = stream.and_then(|stream| stream.buffer.front()) {
+            self.heads.push(Reverse((rank(head, self.query.order), at)));
+        }
+    }
+
+    fn page(mut self) -> HistoryPage {
+        let has_more = self.readings.len() > self.query.limit;
+        self.readings.truncate(self.query.limit);
+        HistoryPage { readings: self.readings, has_more }
+    }
+}
+
 impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        let wanted = query.limit + 1 + query.offset;
-        let share = wanted as u64 / query.sensors.len().max(1) as u64;
-        let fetch = (share * 2).max(FETCH_MIN).min(wanted as u64);
-        let mut streams = Vec::with_capacity(query.sensors.len());
-        let mut heads = BinaryHeap::new();
-        for (at, sensor) in query.sensors.iter().enumerate() {
-            let mut stream =
-                Stream { sensor: *sensor, buffer: VecDeque::new(), is_exhausted: false };
-            self.fill(&mut stream, query, None, fetch).await?;
-            if let Some(head) = stream.buffer.front() {
-                heads.push(Reverse((rank(head, query.order), at)));
-            }
-            streams.push(stream);
+        if let Some(file) = self.file() {
+            let query = query.clone();
+            return file.read(move |reader| page_in_file(reader, &query)).await;
         }
-        let mut readings = Vec::new();
-        let mut passed_over = 0;
-        while readings.len() <= query.limit
-            && let Some(Reverse((_, at))) = heads.pop()
-        {
-            let Some(stream) = streams.get_mut(at) else {
-                continue;
-            };
-            let Some(reading) = stream.buffer.pop_front() else {
-                continue;
-            };
-            if stream.buffer.is_empty() {
-                self.fill(stream, query, Some(reading.event_time), fetch).await?;
-            }
-            if let Some(head) = stream.buffer.front() {
-                heads.push(Reverse((rank(head, query.order), at)));
-            }
-            if passed_over < query.offset {
-                passed_over += 1;
-            } else {
-                readings.push(reading);
-            }
+        let mut merge = Merge::new(query);
+        while let Some(wanted) = merge.next() {
+            let rows = select(wanted.sensor, wanted.range, query.order, merge.fetch);
+            let rows = rows.all(&self.readers).await?;
+            merge.give(wanted, rows.into_iter().map(reading));
         }
-        let has_more = readings.len() > query.limit;
-        readings.truncate(query.limit);
-        Ok(HistoryPage { readings, has_more })
-    }
-
-    async fn fill(
-        &self,
-        stream: &mut Stream,
-        query: &HistoryQuery,
-        last: Option<Timestamp>,
-        count: u64,
-    ) -> Result<(), StoreError> {
-        if stream.is_exhausted {
-            return Ok(());
-        }
-        let rows = select(stream.sensor, query, last, count).all(&self.readers).await?;
-        stream.is_exhausted = (rows.len() as u64) < count;
-        stream.buffer.extend(rows.into_iter().map(reading));
-        Ok(())
+        Ok(merge.page())
     }
 
     /// How many readings a query matches in all; for pages by number.
@@ -121,9 +168,17 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn count_history(&self, query: &HistoryQuery) -> Result<u64, StoreError> {
+        let (from, to) = (query.from.unwrap_or(Timestamp::MIN), query.to.unwrap_or(Timestamp::MAX));
+        if let Some(file) = self.file() {
+            let sensors = query.sensors.clone();
+            let count = move |reader: &Reader<'_>| {
+                sensors.iter().map(|sensor| reader.count(*sensor, (from, to))).sum()
+            };
+            return file.read(count).await;
+        }
         let mut total = 0;
         for sensor in &query.sensors {
-            let counted: Option<i64> = ranged(*sensor, query)
+            let counted: Option<i64> = ranged(*sensor, (from.as_micros(), to.as_micros()))
                 .select_only()
                 .column_as(entity::reading::Column::EventTime.count(), "count")
                 .into_tuple()
@@ -135,27 +190,23 @@ impl Store {
     }
 }
 
-fn ranged(sensor: SensorId, query: &HistoryQuery) -> Select<entity::reading::Entity> {
-    use entity::reading::Column;
-    let mut select = entity::reading::Entity::find().filter(Column::SensorId.eq(sensor.0));
-    if let Some(from) = query.from {
-        select = select.filter(Column::EventTime.gte(from.as_micros()));
+fn page_in_file(reader: &Reader<'_>, query: &HistoryQuery) -> Result<HistoryPage, ChunkError> {
+    let mut merge = Merge::new(query);
+    while let Some(wanted) = merge.next() {
+        let Wanted { sensor, range: (from, to), .. } = wanted;
+        let range = (Timestamp::from_micros(from), Timestamp::from_micros(to));
+        let limit = usize::try_from(merge.fetch).unwrap_or(usize::MAX);
+        let samples = reader.scan(sensor, range, query.order, limit)?;
+        merge.give(wanted, samples.iter().map(|sample| StoredReading::of(sensor, sample)));
     }
-    if let Some(to) = query.to {
-        select = select.filter(Column::EventTime.lt(to.as_micros()));
-    }
-    select
+    Ok(merge.page())
 }
 
-/// A sensor's next rows: after `last` of its own, or after the position where the page begins.
-pub(in crate::store) fn select(
-    sensor: SensorId,
-    query: &HistoryQuery,
-    last: Option<Timestamp>,
-    count: u64,
-) -> Select<entity::reading::Entity> {
-    use entity::reading::Column;
-    let select = ranged(sensor, query);
+/// Where a sensor's next readings lie: after `last` of its own, or after the position where the page
+/// begins.
+fn range(sensor: SensorId, query: &HistoryQuery, last: Option<Timestamp>) -> (i64, i64) {
+    let mut from = query.from.unwrap_or(Timestamp::MIN).as_micros();
+    let mut to = query.to.map_or(i64::MAX, Timestamp::as_micros);
     // At the position's own time, sensors after the position's are still to come.
     let bound = match (last, query.after) {
         (Some(last), _) => Some((last, false)),
@@ -168,27 +219,35 @@ pub(in crate::store) fn select(
         }
         (None, None) => None,
     };
-    let micros = |time: Timestamp| time.as_micros();
-    let select = match (bound, query.order) {
-        (None, _) => select,
-        (Some((time, true)), Order::Ascending) => {
-            select.filter(Column::EventTime.gte(micros(time)))
+    if let Some((time, is_included)) = bound {
+        let time = time.as_micros();
+        match query.order {
+            Order::Ascending => from = from.max(time + i64::from(!is_included)),
+            Order::Descending => to = to.min(time + i64::from(is_included)),
         }
-        (Some((time, false)), Order::Ascending) => {
-            select.filter(Column::EventTime.gt(micros(time)))
-        }
-        (Some((time, true)), Order::Descending) => {
-            select.filter(Column::EventTime.lte(micros(time)))
-        }
-        (Some((time, false)), Order::Descending) => {
-            select.filter(Column::EventTime.lt(micros(time)))
-        }
-    };
-    let order = match query.order {
+    }
+    (from, to)
+}
+
+fn ranged(sensor: SensorId, (from, to): (i64, i64)) -> Select<entity::reading::Entity> {
+    use entity::reading::Column;
+    entity::reading::Entity::find()
+        .filter(Column::SensorId.eq(sensor.0))
+        .filter(Column::EventTime.gte(from))
+        .filter(Column::EventTime.lt(to))
+}
+
+fn select(
+    sensor: SensorId,
+    range: (i64, i64),
+    order: Order,
+    count: u64,
+) -> Select<entity::reading::Entity> {
+    let order = match order {
         Order::Ascending => sea_orm::Order::Asc,
         Order::Descending => sea_orm::Order::Desc,
     };
-    select.order_by(Column::EventTime, order).limit(count)
+    ranged(sensor, range).order_by(entity::reading::Column::EventTime, order).limit(count)
 }
 
 /// Sorts streams: the smaller comes first.

@@ -1,14 +1,14 @@
-//! How readings are kept: the only place that knows the tables `reading` and `reading_claimed_time`.
+//! How readings are kept: in chunks on SQLite ([`super::chunks`], by `file`), as rows of the table
+//! `reading` on servers, where `months` sees to PostgreSQL's partitions.
 //!
 //! One file a need: `append` (the committer's), `history`, `since`, `arrivals`, `statistics` and `envelope`
 //! (people's and streams'), `sensor_history` (alarm rules'), `newest`, `removal`. Others hand over
-//! sensors and times, and get [`StoredReading`]s; a form of keeping them is chosen here.
-//! `months` sees to the partitions that PostgreSQL keeps them in.
+//! sensors and times, and get [`StoredReading`]s; the form is chosen here.
 
 mod append;
-pub(super) mod arrival_lanes;
 pub(super) mod arrivals;
 pub(super) mod envelope;
+mod file;
 pub(super) mod history;
 mod months;
 pub(super) mod newest;
@@ -19,10 +19,11 @@ pub(super) mod statistics;
 
 use super::{Store, StoreError, StoredReading, Transaction};
 
-pub use append::Appended;
+pub use super::chunks::{Appended, Order};
 pub use arrivals::{ArrivalQuery, Arrivals};
 pub use envelope::{EnvelopeBucket, EnvelopeQuery, EnvelopeValues};
-pub use history::{HistoryPage, HistoryQuery, Order};
+pub(super) use file::ReadingFile;
+pub use history::{HistoryPage, HistoryQuery};
 pub use removal::{Removed, TimeRange};
 pub use since::{LeftOut, ReadingsSince, SinceQuery};
 pub use statistics::{Bucket, SensorStatistics, StatisticsQuery, ValueStatistics};

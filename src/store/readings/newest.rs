@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, EntityTrait, QuerySelect};
 
 use super::{Store, StoreError, StoredReading};
 use crate::{
@@ -10,11 +10,6 @@ use crate::{
     telemetry::{Quality, SensorId, Timestamp},
 };
 
-/// The newest reading of every sensor: one seek in the readings' primary key for each. The join's
-/// order matters, and `CROSS JOIN` is how SQLite is told to keep it.
-pub(in crate::store) const NEWEST: &str = "SELECT r.sensor_id, r.event_time, r.received_at, r.value, \
-    r.quality FROM sensor s CROSS JOIN reading r WHERE r.sensor_id = s.id AND r.event_time = \
-    (SELECT max(event_time) FROM reading WHERE sensor_id = s.id)";
 /// One seek in each partition, the newest first, until one has something.
 const NEWEST_POSTGRES: &str = "SELECT r.sensor_id, r.event_time, r.received_at, r.value, r.quality \
     FROM sensor s CROSS JOIN LATERAL (SELECT * FROM reading WHERE sensor_id = s.id \
@@ -29,7 +24,7 @@ impl Store {
         &self,
     ) -> Result<HashMap<SensorId, StoredReading>, StoreError> {
         let sql = match self.engine {
-            Engine::Sqlite => NEWEST,
+            Engine::Sqlite => return self.newest_in_file().await,
             Engine::Postgres => NEWEST_POSTGRES,
             Engine::MariaDb => NEWEST_MARIADB,
         };
@@ -46,5 +41,20 @@ impl Store {
             newest.insert(reading.sensor, reading);
         }
         Ok(newest)
+    }
+
+    async fn newest_in_file(&self) -> Result<HashMap<SensorId, StoredReading>, StoreError> {
+        let Some(file) = self.file() else { return Ok(HashMap::new()) };
+        let ids = entity::sensor::Entity::find().select_only().column(entity::sensor::Column::Id);
+        let ids: Vec<i64> = ids.into_tuple().all(&self.readers).await?;
+        let sensors: Vec<SensorId> = ids.into_iter().map(SensorId).collect();
+        file.read(move |reader| {
+            let newest = sensors.iter().zip(reader.newest_of(&sensors)?);
+            let some = newest.filter_map(|(sensor, newest)| {
+                Some((*sensor, StoredReading::of(*sensor, &newest?)))
+            });
+            Ok(some.collect())
+        })
+        .await
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 
 /// Rows deleted in one go: a batch of ingest waits for one such step, which takes milliseconds.
 const STEP: u64 = 2_000;
-pub(in crate::store) const DELETE_READINGS: &str = "DELETE FROM reading WHERE sensor_id = ?1 AND event_time \
+const DELETE_READINGS: &str = "DELETE FROM reading WHERE sensor_id = ?1 AND event_time \
     IN (SELECT event_time FROM reading WHERE sensor_id = ?1 AND event_time >= ?2 AND \
     event_time < ?3 LIMIT ?4)";
 pub(in crate::store) const DELETE_CLAIMED: &str = "DELETE FROM reading_claimed_time WHERE sensor_id = ?1 AND \
@@ -45,13 +45,25 @@ impl Store {
         sensor: SensorId,
         range: TimeRange,
     ) -> Result<Removed, StoreError> {
-        let [readings, claimed] = match self.engine {
+        let [delete, claimed] = match self.engine {
             Engine::MariaDb => DELETE_MARIADB,
             Engine::Sqlite | Engine::Postgres => [DELETE_READINGS, DELETE_CLAIMED],
         };
-        let readings = self.delete_some(readings, sensor, range).await?;
-        if readings == STEP {
-            return Ok(Removed { readings, has_more: true });
+        let (readings, has_more) = match self.file() {
+            Some(file) => {
+                let erased = file.change(move |readings, connection, gate| {
+                    readings.erase(connection, sensor, range, || gate.blocking_lock())
+                });
+                let erased = erased.await?;
+                (erased.readings, erased.has_more)
+            }
+            None => {
+                let deleted = self.delete_some(delete, sensor, range).await?;
+                (deleted, deleted == STEP)
+            }
+        };
+        if has_more {
+            return Ok(Removed { readings, has_more });
         }
         let claimed = self.delete_some(claimed, sensor, range).await?;
         Ok(Removed { readings, has_more: claimed == STEP })

@@ -1,7 +1,7 @@
 //! What the committer's thread reads back of single sensors: for alarm rules that begin, and for what
 //! is told of an alarm.
 
-use super::{StoreError, StoredReading, Transaction};
+use super::{Order, StoreError, StoredReading, Transaction, file::of};
 use crate::{
     store::engine::{Row, binds},
     telemetry::{Quality, SensorId, Timestamp},
@@ -26,6 +26,10 @@ impl Transaction<'_> {
         from: Timestamp,
         limit: u32,
     ) -> Result<Vec<StoredReading>, StoreError> {
+        if let Some(reader) = self.reader() {
+            let samples = reader.arrived_last(sensor, from, limit as usize)?;
+            return Ok(of(sensor, &samples));
+        }
         let values = binds![sensor.0, from, limit];
         let mut readings = self.query(SINCE, &values, |row| reading(sensor, row))?;
         readings.reverse();
@@ -42,6 +46,11 @@ impl Transaction<'_> {
         before: Timestamp,
         count: u32,
     ) -> Result<Vec<StoredReading>, StoreError> {
+        if let Some(reader) = self.reader() {
+            let range = (Timestamp::MIN, before);
+            let samples = reader.scan(sensor, range, Order::Descending, count as usize)?;
+            return Ok(of(sensor, &samples));
+        }
         let values = binds![sensor.0, before, count];
         self.query(NEWEST, &values, |row| reading(sensor, row))
     }
@@ -56,6 +65,9 @@ impl Transaction<'_> {
         sensor: SensorId,
         from: Timestamp,
     ) -> Result<Option<(f64, f64)>, StoreError> {
+        if let Some(reader) = self.reader() {
+            return Ok(reader.value_range(sensor, (from, Timestamp::MAX), Timestamp::MIN)?);
+        }
         let values = binds![sensor.0, from, Quality::Bad.code()];
         let ends = self.query_one(RANGE, &values, |row| Ok((row.real(0)?, row.real(1)?)))?;
         Ok(ends.and_then(|(least, greatest)| least.zip(greatest)))

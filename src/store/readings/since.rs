@@ -1,17 +1,19 @@
 //! Readings by when they were stored: what a stream that is resumed has not shown yet.
 //!
-//! Readings lie by their event times. Most come within minutes of these, and are looked for there, from
-//! the newest back in ranges that double, so that a look costs by what it finds and by the sensors;
-//! those that came later have an index of their own.
+//! As rows, readings lie by their event times. Most come within minutes of these, and are looked for
+//! there, from the newest back in ranges that double, so that a look costs by what it finds and by the
+//! sensors; those that came later have an index of their own.
+
+use std::sync::Arc;
 
 use sea_orm::{
     ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Statement,
     sea_query::Expr,
 };
 
-use super::{Store, StoreError, StoredReading, history::reading};
+use super::{ReadingFile, Store, StoreError, StoredReading, history::reading};
 use crate::{
-    store::engine::Engine,
+    store::{chunks::Sample, engine::Engine},
     telemetry::{Position, SensorId, Timestamp},
 };
 
@@ -58,6 +60,9 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn readings_since(&self, query: &SinceQuery) -> Result<ReadingsSince, StoreError> {
+        if let Some(file) = self.file() {
+            return since_in_file(file, query.clone()).await;
+        }
         let mut is_cut = false;
         let mut found = Vec::new();
         if query.after < query.upto {
@@ -118,7 +123,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let limit = (query.max + 1) as u64;
         let rows = match self.engine {
-            Engine::Sqlite | Engine::Postgres => late(query, limit).all(&self.readers).await?,
+            Engine::Postgres | Engine::Sqlite => late(query, limit).all(&self.readers).await?,
             Engine::MariaDb => {
                 let noted = entity::reading::Entity::find().from_raw_sql(late_noted(query, limit));
                 noted.all(&self.readers).await?
@@ -130,6 +135,20 @@ impl Store {
         found.extend(rows.filter(|reading| wanted.contains(&reading.sensor)));
         Ok(is_cut)
     }
+}
+
+async fn since_in_file(
+    file: &Arc<ReadingFile>,
+    query: SinceQuery,
+) -> Result<ReadingsSince, StoreError> {
+    file.read(move |reader| {
+        let SinceQuery { sensors, after, upto, max } = &query;
+        let missed = reader.since(sensors, (*after, *upto), *max)?;
+        let of = |(sensor, sample): &(SensorId, Sample)| StoredReading::of(*sensor, sample);
+        let left_out = Some(missed.left_out).filter(|count| *count > 0).map(LeftOut::Exactly);
+        Ok(ReadingsSince { readings: missed.readings.iter().map(of).collect(), left_out })
+    })
+    .await
 }
 
 /// Whether a reading is one of those that came late.

@@ -2,8 +2,11 @@
 
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
-use super::{Store, StoreError};
-use crate::telemetry::{SensorId, Timestamp};
+use super::{Order, Store, StoreError};
+use crate::{
+    store::chunks::{ChunkError, Reader, Rollup},
+    telemetry::{SensorId, Timestamp},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bucket {
@@ -77,20 +80,23 @@ struct Valued {
     value: f64,
 }
 
-pub(in crate::store) const SUMS: &str = "SELECT CASE WHEN ?5 = 0 THEN ?5 \
+const SUMS: &str = "SELECT CASE WHEN ?5 = 0 THEN ?5 \
     ELSE event_time - (event_time % ?6 + ?6) % ?6 END AS bucket, count(*) AS readings, count(value) AS valued, \
     min(value) AS min, max(value) AS max, sum(value - ?4) AS shifted, \
     sum((value - ?4) * (value - ?4)) AS squared FROM reading \
     WHERE sensor_id = ?1 AND event_time >= ?2 AND event_time < ?3 GROUP BY bucket ORDER BY bucket";
-pub(in crate::store) const FIRST: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
+const FIRST: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
     event_time >= ?2 AND event_time < ?3 AND value IS NOT NULL ORDER BY event_time LIMIT 1";
-pub(in crate::store) const LAST: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
+const LAST: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
     event_time >= ?2 AND event_time < ?3 AND value IS NOT NULL ORDER BY event_time DESC LIMIT 1";
 
 impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn statistics(&self, query: StatisticsQuery) -> Result<SensorStatistics, StoreError> {
+        if let Some(file) = self.file() {
+            return file.read(move |reader| in_file(reader, query)).await;
+        }
         let first = self.edge(FIRST, query).await?;
         let last = self.edge(LAST, query).await?;
         let shift = first.map_or(0.0, |(_, value)| value);
@@ -142,6 +148,37 @@ impl Store {
         let Some(row) = found else { return Ok(None) };
         let valued = Valued::from_query_result(&row, "")?;
         Ok(Some((Timestamp::from_micros(valued.event_time), valued.value)))
+    }
+}
+
+fn in_file(reader: &Reader<'_>, query: StatisticsQuery) -> Result<SensorStatistics, ChunkError> {
+    let StatisticsQuery { sensor, from, to, bucket } = query;
+    let range = (from, to);
+    let spans = reader.statistics(sensor, range, bucket.map(Bucket::micros), false)?;
+    let series = match bucket {
+        None => Vec::new(),
+        Some(_) => spans.spans.iter().map(|span| (span.start, span.into())).collect(),
+    };
+    Ok(SensorStatistics {
+        whole: spans.whole().as_ref().map(ValueStatistics::from).unwrap_or_default(),
+        first: reader.edge(sensor, range, Order::Ascending)?,
+        last: reader.edge(sensor, range, Order::Descending)?,
+        series,
+    })
+}
+
+impl From<&Rollup> for ValueStatistics {
+    fn from(rollup: &Rollup) -> Self {
+        let some = |value: f64| (rollup.valued > 0).then_some(value);
+        let n = rollup.valued as f64;
+        Self {
+            count: rollup.count,
+            min: some(rollup.min),
+            max: some(rollup.max),
+            // Rounding may take it out of the range.
+            mean: some(rollup.sum / n).map(|mean| mean.clamp(rollup.min, rollup.max)),
+            stddev: some((rollup.m2 / n).max(0.0).sqrt()),
+        }
     }
 }
 

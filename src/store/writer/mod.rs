@@ -10,7 +10,7 @@ mod quarantine;
 mod server;
 mod transaction;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::Mutex;
@@ -22,13 +22,13 @@ pub use transaction::Transaction;
 pub(super) use server::{Demands, HELD_MARIADB, HELD_POSTGRES, Session};
 pub(super) use transaction::always;
 
-use super::StoreError;
+use super::{StoreError, readings::ReadingFile};
 use quarantine::QuarantineUse;
 
 /// Statements that stay prepared.
 const STATEMENTS: usize = 96;
 /// Pages that may gather in the log before they are written back.
-const CHECKPOINT_PAGES: i64 = 4_000;
+pub(super) const CHECKPOINT_PAGES: i64 = 4_000;
 
 /// A session that nobody writes by at the moment.
 pub(super) type Parked = Arc<parking_lot::Mutex<Option<Box<Session>>>>;
@@ -40,7 +40,10 @@ pub struct Writer {
 }
 
 enum Way {
-    Sqlite(Box<Connection>),
+    Sqlite {
+        connection: Box<Connection>,
+        file: Arc<ReadingFile>,
+    },
     /// Goes back to its place when the writer ends. `None` only then.
     Server {
         session: Option<Box<Session>>,
@@ -50,18 +53,19 @@ enum Way {
 
 impl Writer {
     pub(super) fn sqlite(
-        path: &Path,
+        file: &Arc<ReadingFile>,
         busy_timeout: Duration,
         gate: Arc<Mutex<()>>,
     ) -> Result<Self, StoreError> {
-        let connection = Connection::open(path)?;
+        let connection = Connection::open(file.path())?;
         connection.busy_timeout(busy_timeout)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(Self { way: Way::Sqlite(Box::new(connection)), gate, quarantine: None })
+        let way = Way::Sqlite { connection: Box::new(connection), file: file.clone() };
+        Ok(Self { way, gate, quarantine: None })
     }
 
     /// `None`: another writer has the session.
@@ -79,16 +83,21 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        if let Way::Sqlite { file, .. } = &self.way {
+            file.wait_for_room()?;
+        }
         let _gate = self.gate.blocking_lock();
         match &mut self.way {
-            Way::Sqlite(connection) => {
+            Way::Sqlite { connection, file } => {
                 let immediate = TransactionBehavior::Immediate;
                 let inner = connection.transaction_with_behavior(immediate)?;
-                let mut transaction = Transaction::sqlite(inner, self.quarantine);
+                let batch = file.readings().batch();
+                let mut transaction = Transaction::sqlite(inner, batch, self.quarantine);
                 let result = work(&mut transaction)?;
                 let quarantine = transaction.quarantine;
                 transaction.commit_sqlite()?;
                 self.quarantine = quarantine;
+                file.committed();
                 Ok(result)
             }
             Way::Server { session, .. } => {
@@ -124,10 +133,14 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let _gate = self.gate.blocking_lock();
         match &mut self.way {
-            Way::Sqlite(connection) => {
+            Way::Sqlite { connection, file } => {
                 let immediate = TransactionBehavior::Immediate;
                 let inner = connection.transaction_with_behavior(immediate)?;
-                work(&mut Transaction::sqlite(inner, self.quarantine))
+                let batch = file.readings().batch();
+                let mut transaction = Transaction::sqlite(inner, batch, self.quarantine);
+                let result = work(&mut transaction)?;
+                transaction.write_readings()?;
+                Ok(result)
             }
             Way::Server { session, .. } => {
                 let session = session.as_mut().ok_or_else(ended)?;
@@ -143,7 +156,7 @@ impl Writer {
     #[cfg(test)]
     pub(super) fn synchronous(&self) -> i64 {
         match &self.way {
-            Way::Sqlite(connection) => {
+            Way::Sqlite { connection, .. } => {
                 connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap_or(-1)
             }
             Way::Server { .. } => -1,

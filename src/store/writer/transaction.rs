@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 
-use rusqlite::params_from_iter;
+use rusqlite::{Connection, params_from_iter};
 
 use super::quarantine::QuarantineUse;
 use crate::store::{
     StoreError,
+    chunks::{Batch, Reader},
     engine::{Bind, Engine, Row, ServerConnection},
 };
 
@@ -17,16 +18,18 @@ pub struct Transaction<'a> {
 }
 
 enum Inner<'a> {
-    Sqlite(rusqlite::Transaction<'a>),
+    Sqlite { inner: rusqlite::Transaction<'a>, batch: Box<Batch<'a>> },
     Server { connection: RefCell<&'a mut ServerConnection>, has_failed: Cell<bool> },
 }
 
 impl<'a> Transaction<'a> {
     pub(super) fn sqlite(
         inner: rusqlite::Transaction<'a>,
+        batch: Batch<'a>,
         quarantine: Option<QuarantineUse>,
     ) -> Self {
-        Self { inner: Inner::Sqlite(inner), quarantine }
+        let batch = Box::new(batch);
+        Self { inner: Inner::Sqlite { inner, batch }, quarantine }
     }
 
     pub(super) fn server(
@@ -37,17 +40,44 @@ impl<'a> Transaction<'a> {
         Self { inner: Inner::Server { connection, has_failed: Cell::new(false) }, quarantine }
     }
 
-    pub(super) fn commit_sqlite(self) -> Result<(), StoreError> {
-        match self.inner {
-            Inner::Sqlite(inner) => Ok(inner.commit()?),
-            Inner::Server { .. } => Ok(()),
+    /// Writes the readings that have gathered; the last thing that is done.
+    pub(super) fn write_readings(&mut self) -> Result<(), StoreError> {
+        if let Some((connection, batch)) = self.readings() {
+            batch.write(connection)?;
+        }
+        Ok(())
+    }
+
+    /// Under the gate, which is held until everybody can see the readings.
+    pub(super) fn commit_sqlite(mut self) -> Result<(), StoreError> {
+        self.write_readings()?;
+        if let Inner::Sqlite { inner, batch } = self.inner {
+            inner.commit()?;
+            batch.adopt();
+        }
+        Ok(())
+    }
+
+    /// On SQLite: the connection, and the readings that the batch has so far.
+    pub(in crate::store) fn readings(&mut self) -> Option<(&Connection, &mut Batch<'a>)> {
+        match &mut self.inner {
+            Inner::Sqlite { inner, batch } => Some((inner, batch)),
+            Inner::Server { .. } => None,
+        }
+    }
+
+    /// On SQLite: what reads readings, those of the batch included.
+    pub(in crate::store) fn reader(&self) -> Option<Reader<'_>> {
+        match &self.inner {
+            Inner::Sqlite { inner, batch } => Some(batch.reader(inner)),
+            Inner::Server { .. } => None,
         }
     }
 
     /// What is known of the quarantine, and whether a statement has failed.
     pub(super) fn end(self) -> (Option<QuarantineUse>, bool) {
         let has_failed = match &self.inner {
-            Inner::Sqlite(_) => false,
+            Inner::Sqlite { .. } => false,
             Inner::Server { has_failed, .. } => has_failed.get(),
         };
         (self.quarantine, has_failed)
@@ -55,7 +85,7 @@ impl<'a> Transaction<'a> {
 
     pub(in crate::store) fn engine(&self) -> Engine {
         match &self.inner {
-            Inner::Sqlite(_) => Engine::Sqlite,
+            Inner::Sqlite { .. } => Engine::Sqlite,
             Inner::Server { connection, .. } => connection.borrow().engine(),
         }
     }
@@ -67,7 +97,7 @@ impl<'a> Transaction<'a> {
         values: &[Bind<'_>],
     ) -> Result<u64, StoreError> {
         match &self.inner {
-            Inner::Sqlite(inner) => {
+            Inner::Sqlite { inner, .. } => {
                 let changed = inner.prepare_cached(sql)?.execute(params_from_iter(values))?;
                 Ok(changed as u64)
             }
@@ -87,7 +117,7 @@ impl<'a> Transaction<'a> {
         mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         match &self.inner {
-            Inner::Sqlite(inner) => {
+            Inner::Sqlite { inner, .. } => {
                 let mut statement = inner.prepare_cached(sql)?;
                 let mut rows = statement.query(params_from_iter(values))?;
                 let mut found = Vec::new();
@@ -112,7 +142,7 @@ impl<'a> Transaction<'a> {
         mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         match &self.inner {
-            Inner::Sqlite(inner) => {
+            Inner::Sqlite { inner, .. } => {
                 let mut statement = inner.prepare_cached(sql)?;
                 let mut rows = statement.query(params_from_iter(values))?;
                 rows.next()?.map(|row| read(&Row::Sqlite(row))).transpose()
@@ -128,7 +158,7 @@ impl<'a> Transaction<'a> {
         read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         match &self.inner {
-            Inner::Sqlite(_) => Ok(Vec::new()),
+            Inner::Sqlite { .. } => Ok(Vec::new()),
             Inner::Server { connection, has_failed } => {
                 let outcome = connection.borrow_mut().run_query(sql, read);
                 has_failed.set(has_failed.get() || outcome.is_err());
@@ -140,7 +170,7 @@ impl<'a> Transaction<'a> {
     /// Whether a partition is known to be there.
     pub(in crate::store) fn knows_partition(&self, table: &str) -> bool {
         match &self.inner {
-            Inner::Sqlite(_) => true,
+            Inner::Sqlite { .. } => true,
             Inner::Server { connection, .. } => connection.borrow().partitions.contains(table),
         }
     }
@@ -148,17 +178,6 @@ impl<'a> Transaction<'a> {
     pub(in crate::store) fn note_partition(&self, table: String) {
         if let Inner::Server { connection, .. } = &self.inner {
             connection.borrow_mut().partitions.insert(table);
-        }
-    }
-
-    /// A statement of SQLite's that stays prepared, for what runs once a reading.
-    pub(in crate::store) fn prepared(
-        &self,
-        sql: &str,
-    ) -> Result<Option<rusqlite::CachedStatement<'_>>, StoreError> {
-        match &self.inner {
-            Inner::Sqlite(inner) => Ok(Some(inner.prepare_cached(sql)?)),
-            Inner::Server { .. } => Ok(None),
         }
     }
 }

@@ -37,7 +37,7 @@ impl Base {
     async fn open(folder: &TempDir) -> Self {
         let busy_timeout = Duration::from_secs(5);
         let path = folder.path().join("brooklet.db");
-        let settings = StoreSettings { path, readers: 2, busy_timeout };
+        let settings = StoreSettings { readers: 2, busy_timeout, ..StoreSettings::new(path) };
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let store = loop {
             match Store::open(&settings).await {

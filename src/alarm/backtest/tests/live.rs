@@ -29,9 +29,9 @@ impl Broker {
     async fn new(rule: &AlarmRule) -> Self {
         let folder = TempDir::new().unwrap();
         let settings = StoreSettings {
-            path: folder.path().join("brooklet.db"),
             readers: 1,
             busy_timeout: std::time::Duration::from_secs(1),
+            ..StoreSettings::new(folder.path().join("brooklet.db"))
         };
         let store = Store::open(&settings).await.unwrap();
         let mut writer = store.writer(settings.busy_timeout).unwrap();

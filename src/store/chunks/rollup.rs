@@ -1,0 +1,121 @@
+//! What is left of many readings when only their statistics are wanted. Pure.
+
+use super::{Sample, Sketch};
+use crate::telemetry::Timestamp;
+
+pub(super) const MINUTE: i64 = 60_000_000;
+pub(super) const HOUR: i64 = 60 * MINUTE;
+pub(super) const DAY: i64 = 24 * HOUR;
+
+/// Statistics of a span of time; of values, those of bad quality included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rollup {
+    /// When the span begins.
+    pub start: Timestamp,
+    /// Readings, those without a value included.
+    pub count: u64,
+    pub valued: u64,
+    pub min: f64,
+    pub max: f64,
+    pub sum: f64,
+    /// Sum of squared distances from the mean.
+    pub m2: f64,
+    /// The values of the first and the last reading that has one.
+    pub first: f64,
+    pub last: f64,
+    pub sketch: Sketch,
+}
+
+impl Rollup {
+    pub fn new(start: Timestamp) -> Self {
+        Self {
+            start,
+            count: 0,
+            valued: 0,
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+            sum: 0.0,
+            m2: 0.0,
+            first: 0.0,
+            last: 0.0,
+            sketch: Sketch::default(),
+        }
+    }
+
+    /// Takes a reading that is later than all before.
+    pub fn add(&mut self, value: Option<f64>) {
+        self.add_plain(value);
+        if let Some(value) = value {
+            self.sketch.add(value);
+        }
+    }
+
+    /// The same without percentiles.
+    pub(super) fn add_plain(&mut self, value: Option<f64>) {
+        self.count += 1;
+        let Some(value) = value else { return };
+        if self.valued == 0 {
+            self.first = value;
+        }
+        self.last = value;
+        let before = self.mean_or_zero();
+        self.valued += 1;
+        self.sum += value;
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        self.m2 += (value - before) * (value - self.mean_or_zero());
+        if self.valued == 1 {
+            self.m2 = 0.0;
+        }
+    }
+
+    /// Takes a span in that lies behind this one, or within it: then first and last stay. `start` does.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sketch.merge(&other.sketch);
+        if other.valued == 0 {
+            return;
+        }
+        if self.valued == 0 {
+            self.first = other.first;
+        }
+        if self.valued == 0 || other.start > self.start {
+            self.last = other.last;
+        }
+        let (ours, theirs) = (self.valued as f64, other.valued as f64);
+        let apart = other.mean_or_zero() - self.mean_or_zero();
+        self.m2 += other.m2;
+        if self.valued > 0 {
+            self.m2 += apart * apart * ours * theirs / (ours + theirs);
+        }
+        self.valued += other.valued;
+        self.sum += other.sum;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+    }
+
+    fn mean_or_zero(&self) -> f64 {
+        if self.valued == 0 { 0.0 } else { self.sum / self.valued as f64 }
+    }
+}
+
+/// Spans of `width` microseconds of readings in order; only those that have some.
+pub(super) fn by_span(samples: &[Sample], width: i64) -> Vec<Rollup> {
+    let mut spans: Vec<Rollup> = Vec::new();
+    for sample in samples {
+        let start = Timestamp::from_micros(span_of(sample, width) * width);
+        match spans.last_mut().filter(|last| last.start == start) {
+            Some(last) => last.add(sample.value),
+            None => {
+                let mut span = Rollup::new(start);
+                span.add(sample.value);
+                spans.push(span);
+            }
+        }
+    }
+    spans
+}
+
+pub(super) fn span_of(sample: &Sample, width: i64) -> i64 {
+    sample.event_time.as_micros().div_euclid(width)
+}
