@@ -8,6 +8,7 @@ import sys
 
 import generated_client
 import http_surface
+import moving
 import notifications
 import restart
 import streams
@@ -37,6 +38,7 @@ CHECKS = [
     (with_mosquitto.version_5, guarded),
     (with_paho.exchanges, guarded), (with_paho.sessions, guarded), (with_paho.version_5, guarded),
     (with_gmqtt.gmqtt_clients, guarded), (transports, encrypted), (restart.kill_and_restart, guarded),
+    (moving.tables_of_former_systems, None),
     (notifications.alarms_by_mail_and_webhook, None),
     (streams.server_sent_events, None), (streams.web_sockets, None), (streams.alarms_and_tickets, None),
     (streams.example, None),

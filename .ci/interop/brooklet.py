@@ -28,6 +28,8 @@ class Brooklet:
 
     def __init__(self, settings=lambda _folder: {}):
         self.settings = settings
+        # Of somebody who has signed in.
+        self.token = None
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp()
@@ -83,7 +85,9 @@ class Brooklet:
         assert not errors, errors
 
     def get(self, path):
-        with urllib.request.urlopen(self.http + path, timeout=PATIENCE) as response:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        request = urllib.request.Request(self.http + path, headers=headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             return json.load(response)
 
 
