@@ -22,11 +22,13 @@ use super::{
     secret::{random_bytes, random_text},
 };
 use crate::{
-    store::Digest,
+    store::{BackupPart, Digest},
     telemetry::{DeviceId, Timestamp},
 };
 
-const FILE: &str = "access-keys.json";
+/// In the data directory. Whoever restores the store elsewhere needs it too: without it no device's
+/// secret and no token is recognised.
+pub const KEYS_FILE: &str = "access-keys.json";
 /// How long an access token is good.
 pub const TOKEN_SECONDS: i64 = 30 * 60;
 const MICROS: i64 = 1_000_000;
@@ -79,7 +81,7 @@ impl Keyring {
     /// # Errors
     /// When the file can't be read, written or understood.
     pub(super) fn open(folder: &Path) -> Result<Self, AccessError> {
-        let path = folder.join(FILE);
+        let path = folder.join(KEYS_FILE);
         let stored = match fs::read(&path) {
             Ok(text) => {
                 protect(&path)?;
@@ -204,6 +206,19 @@ pub(super) fn write_private(path: &Path, text: &str) -> Result<(), AccessError> 
     fs::rename(&beside, path).map_err(failed)
 }
 
+/// What of a data directory a backup has to have beside the store; nothing where nobody has started yet.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn parts_of_a_backup(folder: &Path) -> Result<Vec<BackupPart>, AccessError> {
+    let path = folder.join(KEYS_FILE);
+    match fs::read(&path) {
+        Ok(contents) => Ok(vec![BackupPart { name: KEYS_FILE, contents }]),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(failed(&path, &error)),
+    }
+}
+
 /// Takes away what others could do with a file.
 fn protect(path: &Path) -> Result<(), AccessError> {
     let rights = fs::metadata(path).map_err(|error| failed(path, &error))?.permissions();
@@ -276,14 +291,14 @@ mod tests {
         assert_ne!(keyring.mac(DeviceId(2), "secret"), mac);
         keyring.rotate(at(200 + TOKEN_SECONDS)).unwrap();
         assert_eq!(keyring.tokens.read().len(), 2, "the first one is gone");
-        let rights = fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
+        let rights = fs::metadata(folder.path().join(KEYS_FILE)).unwrap().permissions().mode();
         assert_eq!(rights & 0o777, 0o600);
     }
 
     #[test]
     fn a_file_that_others_may_read_is_closed_and_a_wrong_one_said() {
         let folder = TempDir::new().unwrap();
-        let path = folder.path().join(FILE);
+        let path = folder.path().join(KEYS_FILE);
         Keyring::open(folder.path()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         Keyring::open(folder.path()).unwrap();

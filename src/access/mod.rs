@@ -36,7 +36,7 @@ pub use connections::Connections;
 pub use devices::{Credential, DeviceAccess};
 pub use first_start::FirstStart;
 pub use gatekeeper::Gatekeeper;
-pub use keyring::TOKEN_SECONDS;
+pub use keyring::{KEYS_FILE, TOKEN_SECONDS, parts_of_a_backup};
 pub use password::hash_password;
 pub use people::{NewPassword, NewPerson, People, PersonChange, User};
 pub use policy::{PASSWORD_MIN, password_mistake};

@@ -26,7 +26,7 @@ pub(super) struct Jobs;
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct JobView {
     pub(super) id: i64,
-    /// `delete_device`, `delete_sensor`, `delete_data` or `import_data`
+    /// `delete_device`, `delete_sensor`, `delete_data`, `import_data` or `backup`
     kind: String,
     /// What it is about: a device, a sensor, a file
     subject: String,
@@ -35,7 +35,7 @@ pub(super) struct JobView {
     created_at: Time,
     started_at: Option<Time>,
     finished_at: Option<Time>,
-    /// How much of `total` is behind it: bytes of an import, sensors of a deletion
+    /// How much of `total` is behind it: bytes of an import or a backup, sensors of a deletion
     done: i64,
     total: i64,
     /// What was asked for

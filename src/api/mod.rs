@@ -10,6 +10,7 @@ mod alarms;
 mod audit;
 mod auth;
 mod backtest;
+mod backups;
 mod body;
 mod caller;
 mod chart;
@@ -149,7 +150,7 @@ type Resources = (
     (notifications::Notifications, notification_targets::NotificationTargets, silences::Silences),
     esp32::Esp32,
     (auth::Auth, users::Users, keys::Keys, credentials::Credentials, audit::Audit),
-    (service::Service, overview::Overviews, configuration::Configuration),
+    (service::Service, overview::Overviews, configuration::Configuration, backups::Backups),
     health::Health,
 );
 
@@ -178,7 +179,7 @@ fn service() -> OpenApiService<Resources, ()> {
         ),
         esp32::Esp32,
         (auth::Auth, users::Users, keys::Keys, credentials::Credentials, audit::Audit),
-        (service::Service, overview::Overviews, configuration::Configuration),
+        (service::Service, overview::Overviews, configuration::Configuration, backups::Backups),
         health::Health,
     );
     OpenApiService::new(resources, "Brooklet", env!("CARGO_PKG_VERSION")).description(

@@ -181,12 +181,12 @@ impl From<JobError> for Fault {
     fn from(error: JobError) -> Self {
         match error {
             JobError::Store(error) => error.into(),
-            JobError::Leaving | JobError::Ended => {
+            JobError::Leaving | JobError::Ended | JobError::Underway | JobError::Elsewhere => {
                 Self::new(StatusCode::CONFLICT, error.to_string())
             }
             JobError::Full(..) => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
             JobError::Invalid(detail) => Self::invalid("", detail),
-            JobError::File(_) | JobError::Panicked | JobError::Cancelled => {
+            JobError::File(_) | JobError::Backup(_) | JobError::Panicked | JobError::Cancelled => {
                 tracing::error!(%error, "a job could not be ordered");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "the file can't be kept; try again")
             }

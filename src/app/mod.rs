@@ -28,7 +28,7 @@ use crate::{
     clock::Clock,
     config::Settings,
     ingest::{self, Committer, Parts},
-    jobs::{self, Jobs, Lane},
+    jobs::{self, BackupSettings, Jobs, Lane},
     metrics::Exporter,
     mqtt::{Broker, Listener, Publisher, Transport},
     registry::Registry,
@@ -41,6 +41,9 @@ use crate::{
 pub const STOP_TIME: Duration = Duration::from_secs(9);
 /// What connections get of it to acknowledge and say goodbye.
 const GOODBYE_TIME: Duration = Duration::from_secs(5);
+
+/// Between two looks at whether a backup is due.
+const BACKUP_LOOK: Duration = Duration::from_secs(60);
 
 /// Why Brooklet does not start; each is one sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -240,9 +243,11 @@ impl App {
         addresses.http = http.into_iter().map(api::Socket::address).collect();
         addresses.https = https.into_iter().map(api::Socket::address).collect();
         let console = open_console(&self.access, &addresses.http, &self.console_key);
-        for (name, lane) in [("removals", Lane::Removals), ("imports", Lane::Imports)] {
+        let removals = ("removals", Lane::Removals);
+        for (name, lane) in [removals, ("imports", Lane::Imports), ("backups", Lane::Backups)] {
             tasks.spawn(name, self.api.jobs.clone().run(lane, tasks.stop_token()));
         }
+        schedule_backups(&mut tasks, &self.api.jobs, self.settings.backup.interval.0);
         let stop = tasks.stop_token();
         let upkeep = AlarmUpkeep {
             store: self.store.clone(),
@@ -331,6 +336,18 @@ fn open_console(access: &Access, http: &[SocketAddr], key: &str) -> Option<Conso
     }
 }
 
+/// It is looked every minute, so that a stop in between does not put a backup off.
+fn schedule_backups(tasks: &mut Tasks, jobs: &Arc<Jobs>, interval: Duration) {
+    if interval.is_zero() {
+        return;
+    }
+    let jobs = jobs.clone();
+    tasks.every("backup schedule", interval.min(BACKUP_LOOK), move || {
+        let jobs = jobs.clone();
+        async move { jobs.back_up_when_due(interval).await }
+    });
+}
+
 /// What jobs need, with what the last stop has left of them taken up.
 async fn jobs(settings: &Settings, rooms: &Maintenance) -> Result<Arc<Jobs>, StoreError> {
     let parts = jobs::Parts {
@@ -341,6 +358,11 @@ async fn jobs(settings: &Settings, rooms: &Maintenance) -> Result<Arc<Jobs>, Sto
         access: rooms.access.clone(),
         clock: rooms.clock.clone(),
         folder: settings.data_dir.join("imports"),
+        backups: BackupSettings {
+            folder: settings.data_dir.join(&settings.backup.folder),
+            data_dir: settings.data_dir.clone(),
+            keep: settings.backup.keep as usize,
+        },
     };
     let jobs = Jobs::new(parts);
     jobs.restore().await?;

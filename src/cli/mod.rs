@@ -1,6 +1,7 @@
 //! The command line: what was asked for, and mistakes told in one sentence.
 
 mod access;
+mod backup;
 mod console;
 mod csv;
 
@@ -72,6 +73,27 @@ enum Command {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
     },
+    /// Write all that is stored, and the server's keys, into one file; a server may run meanwhile
+    ///
+    /// The file has everything in it that devices and people are known by: keep it like the data
+    /// directory. The configuration and certificates are not in it.
+    Backup {
+        file: PathBuf,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Put a backup where the configuration says that the data is kept, and nothing is yet
+    Restore {
+        file: PathBuf,
+        /// Only look whether the backup is whole, and all in it
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Look whether all that is stored holds together; a server may run meanwhile
+    ///
+    /// Exits with 1 where something is wrong.
+    Verify,
     /// Print the hash of a password, for access.users; it is asked for, or read from standard input
     HashPassword,
 }
@@ -94,6 +116,7 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     match execute(arguments) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<backup::Faulty>() => ExitCode::FAILURE,
         Err(error) => {
             let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
             eprintln!("brooklet: {}", chain.join(": "));
@@ -121,6 +144,10 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
         Command::ApiKey { command } => access::key(settings, command),
         Command::Device { command } => access::device(settings, command),
         Command::Audit { limit } => access::audit(settings, limit as usize),
+        Command::Backup { file, force } => backup::back_up(&settings, &file, force),
+        Command::Restore { file, verify: true } => backup::check(&file),
+        Command::Restore { file, verify: false } => backup::restore(&settings, &file),
+        Command::Verify => backup::verify(&settings),
         Command::Openapi | Command::HashPassword => Ok(()),
     }
 }

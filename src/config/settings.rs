@@ -43,6 +43,7 @@ section! {
         alarms: Alarms,
         notifications: Notifications,
         audit: Audit,
+        backup: Backup,
         /// Not a setting: where the others come from.
         #[serde(skip)]
         origins: super::Origins,
@@ -208,6 +209,14 @@ section! {
 
 section! {
     Audit { max_entries: u32, }
+}
+
+section! {
+    Backup {
+        folder: std::path::PathBuf,
+        interval: Period,
+        keep: u32,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

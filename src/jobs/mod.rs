@@ -1,24 +1,31 @@
-//! Work that goes on after its request has been answered: deletions, imports.
+//! Work that goes on after its request has been answered: deletions, imports, backups.
 //!
 //! A job is a row before it is begun, and says in it how far it is; a restart goes on with what was
-//! queued or running, oldest first. Deletions and imports have a lane each, one job at a time, so
-//! that neither waits for the other and ingest meets two writers at most. A store that does not
+//! queued or running, oldest first. Deletions, imports and backups have a lane each, one job at a time,
+//! so that none waits for the other and ingest meets two writers at most. A store that does not
 //! answer is waited for; any other failure ends the job as failed, and says why. One that is called
 //! off ends at its next step; what it did by then stays done.
 
+mod backup;
 mod import;
 mod lines;
 mod progress;
 mod removal;
 mod spool;
 
-use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use metrics::counter;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+pub use backup::{BackupSettings, KeptBackup};
 pub use import::{ImportOrder, Unknown};
 pub use lines::{Format, csv_field};
 pub use spool::{Spool, SpooledFile};
@@ -31,8 +38,8 @@ use crate::{
     metrics::names,
     registry::{Device, Registry, Sensor},
     store::{
-        CANCELLED, CANCELLING, DONE, FAILED, JobRow, NewJob, QUEUED, RUNNING, Store, StoreError,
-        TimeRange,
+        BackupError, CANCELLED, CANCELLING, DONE, FAILED, JobRow, NewJob, QUEUED, RUNNING, Store,
+        StoreError, TimeRange,
     },
     telemetry::Timestamp,
 };
@@ -41,7 +48,8 @@ pub const DELETE_DEVICE: &str = "delete_device";
 pub const DELETE_SENSOR: &str = "delete_sensor";
 pub const DELETE_DATA: &str = "delete_data";
 pub const IMPORT_DATA: &str = "import_data";
-pub const JOB_KINDS: [&str; 4] = [DELETE_DEVICE, DELETE_SENSOR, DELETE_DATA, IMPORT_DATA];
+pub const BACKUP: &str = "backup";
+pub const JOB_KINDS: [&str; 5] = [DELETE_DEVICE, DELETE_SENSOR, DELETE_DATA, IMPORT_DATA, BACKUP];
 
 /// Imports that may wait, and files that may be on their way in.
 const IMPORTS_MAX: usize = 16;
@@ -68,6 +76,12 @@ pub enum JobError {
     Invalid(String),
     #[error("a file of the job can't be read or written: {0}")]
     File(#[from] std::io::Error),
+    #[error("a backup is being made already")]
+    Underway,
+    #[error("the data is on a server, whose own tools make backups of it")]
+    Elsewhere,
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     #[error("the job panicked")]
     Panicked,
 }
@@ -77,11 +91,20 @@ pub enum JobError {
 pub enum Lane {
     Removals,
     Imports,
+    Backups,
 }
 
 impl Lane {
+    fn of(kind: &str) -> Self {
+        match kind {
+            IMPORT_DATA => Self::Imports,
+            BACKUP => Self::Backups,
+            _ => Self::Removals,
+        }
+    }
+
     fn takes(self, kind: &str) -> bool {
-        (kind == IMPORT_DATA) == (self == Self::Imports)
+        self == Self::of(kind)
     }
 }
 
@@ -95,6 +118,7 @@ pub struct Parts {
     pub clock: Clock,
     /// Where imports wait.
     pub folder: PathBuf,
+    pub backups: BackupSettings,
 }
 
 pub struct Jobs {
@@ -105,11 +129,15 @@ pub struct Jobs {
     pub(self) access: Arc<Access>,
     pub(self) clock: Clock,
     pub(self) folder: PathBuf,
+    pub(self) backups: BackupSettings,
+    /// When a backup was last made by schedule, whatever became of it.
+    pub(self) backup_tried_at: AtomicI64,
     /// Files that may be written at a time.
     pub(self) spools: Arc<Semaphore>,
     /// Told when a job is queued.
     removals: Notify,
     imports: Notify,
+    backup_ordered: Notify,
 }
 
 /// Refuses the data of what jobs of before the restart delete; alarms are begun after that.
@@ -125,10 +153,22 @@ pub async fn mark_removals(store: &Store, registry: &Registry) -> Result<(), Sto
 
 impl Jobs {
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, registry, tap, committer, access, clock, folder } = parts;
-        let (removals, imports) = (Notify::new(), Notify::new());
-        let spools = Arc::new(Semaphore::new(IMPORTS_MAX));
-        Self { store, registry, tap, committer, access, clock, folder, spools, removals, imports }
+        let Parts { store, registry, tap, committer, access, clock, folder, backups } = parts;
+        Self {
+            store,
+            registry,
+            tap,
+            committer,
+            access,
+            clock,
+            folder,
+            backups,
+            backup_tried_at: AtomicI64::new(i64::MIN),
+            spools: Arc::new(Semaphore::new(IMPORTS_MAX)),
+            removals: Notify::new(),
+            imports: Notify::new(),
+            backup_ordered: Notify::new(),
+        }
     }
 
     /// Takes up what a stop has left: what is to be deleted takes no more data, and files of no job
@@ -137,7 +177,9 @@ impl Jobs {
     /// # Errors
     /// When the store does not answer.
     pub async fn restore(&self) -> Result<(), StoreError> {
-        let unfinished = self.store.unfinished_jobs().await?;
+        let mut unfinished = self.store.unfinished_jobs().await?;
+        self.restore_backups(&unfinished).await?;
+        unfinished.retain(|row| row.kind != BACKUP);
         for row in &unfinished {
             self.reconsider(row);
         }
@@ -252,8 +294,16 @@ impl Jobs {
         let created_at = self.now();
         let job = NewJob { kind, subject, total, parameters, created_at };
         let row = self.store.create_job(&job).await?;
-        if kind == IMPORT_DATA { &self.imports } else { &self.removals }.notify_one();
+        self.queued(Lane::of(kind)).notify_one();
         Ok(row)
+    }
+
+    fn queued(&self, lane: Lane) -> &Notify {
+        match lane {
+            Lane::Removals => &self.removals,
+            Lane::Imports => &self.imports,
+            Lane::Backups => &self.backup_ordered,
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -262,10 +312,7 @@ impl Jobs {
 
     /// Does the jobs of a lane until the stop; what it is at then goes on after the next start.
     pub async fn run(self: Arc<Self>, lane: Lane, stop: CancellationToken) {
-        let queued = match lane {
-            Lane::Removals => &self.removals,
-            Lane::Imports => &self.imports,
-        };
+        let queued = self.queued(lane);
         loop {
             let work = async {
                 match self.store.unfinished_jobs().await {
@@ -348,6 +395,7 @@ impl Jobs {
                 DELETE_DEVICE => self.remove_device(row, progress).await,
                 DELETE_SENSOR => self.remove_sensor(row, progress).await,
                 DELETE_DATA => self.remove_data(row, progress).await,
+                BACKUP => self.run_backup(row, progress).await,
                 _ => self.run_import(row, progress).await,
             };
             match step {

@@ -78,6 +78,8 @@ metrics! {
     QUARANTINE_DROPPED = "brooklet_quarantine_dropped_total", "Oldest quarantined messages dropped for want of room.", counter;
     QUARANTINE_ENTRIES = "brooklet_quarantine_entries", "Messages in quarantine.", gauge;
     QUARANTINE_BYTES = "brooklet_quarantine_bytes", "Payloads in quarantine.", gauge;
+    BACKUP_LAST_SUCCESS = "brooklet_backup_last_success_timestamp_seconds", "When the newest backup was made, in seconds since 1970.", gauge;
+    BACKUP_FAILURES = "brooklet_backup_failures_total", "Backups that could not be made.", counter;
     DEVICES = "brooklet_devices", "Registered devices, by state.", gauge;
     PRESENCE_CHANGES = "brooklet_presence_changes_total", "Devices that came online or went offline.", counter;
     ALARMS_ACTIVE = "brooklet_alarms_active", "Active alarms, by severity.", gauge;

@@ -16,6 +16,7 @@ mod alarm_summary;
 mod alarms;
 mod alarms_since;
 mod answers;
+mod backup;
 mod broker_changes;
 mod broker_runs;
 mod broker_state;
@@ -34,8 +35,10 @@ mod quarantine;
 mod readings;
 mod removal;
 mod rows;
+mod schema;
 mod status;
 mod unjudged;
+mod verify;
 mod writer;
 
 use std::sync::Arc;
@@ -62,6 +65,10 @@ pub use alarm_summary::{
 pub use alarms::{AlarmPage, AlarmPosition, AlarmQuery};
 pub use alarms_since::{AlarmHappening, HappeningsSince};
 pub use answers::{CALLER_BYTES, HttpAnswer};
+pub use backup::{
+    BackupError, BackupFile, BackupHeader, BackupOrder, BackupPart, PartHeader, back_up,
+    check_backup, look_at_backup, restore_backup,
+};
 pub use disk::DiskSpace;
 pub use engine::Engine;
 pub use error::StoreError;
@@ -82,6 +89,7 @@ pub use rows::{
     ReportRow, SensorEdit, SensorRow, StoredReading,
 };
 pub use status::DatabaseStatus;
+pub use verify::{Fault, Health, verify};
 pub use writer::{QuarantineLimits, Transaction, Writer, WriterSignals};
 
 /// A handle to the open database; cheap to clone.

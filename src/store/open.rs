@@ -93,6 +93,11 @@ impl Store {
         }
     }
 
+    /// The SQLite file; `None` on a server.
+    pub fn database_file(&self) -> Option<&Path> {
+        self.file().map(|file| file.path())
+    }
+
     /// Where the database is, without a password.
     pub fn shown(&self) -> String {
         match &self.place {
@@ -139,7 +144,8 @@ async fn close(readers: DatabaseConnection, seldom: DatabaseConnection) {
     }
 }
 
-fn lock(path: &Path) -> Result<File, StoreError> {
+/// Keeps other Brooklets out while it lives; makes the folder where it is missing.
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let failed = |error: std::io::Error| StoreError::Open {
         path: path.display().to_string(),
         source: error.into(),

@@ -99,6 +99,19 @@ impl Store {
     }
 }
 
+/// A connection that only reads and takes no lock, beside whoever has the database.
+pub(super) fn looking(
+    settings: &ServerSettings,
+) -> Result<(Engine, DatabaseConnection), StoreError> {
+    let failed = |error: InvalidUrl| StoreError::Open { path: String::new(), source: error.into() };
+    let address = address(&settings.url, settings.timeout).map_err(failed)?;
+    let engine = match &address {
+        Address::Postgres(_) => Engine::Postgres,
+        Address::MariaDb(_) => Engine::MariaDb,
+    };
+    Ok((engine, pool(&address, 1, settings, true)))
+}
+
 /// The connection that holds the lock, once the server is there.
 async fn session(
     settings: &ServerSettings,

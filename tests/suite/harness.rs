@@ -52,6 +52,12 @@ impl Brooklet {
         Self::launch(Arc::new(TempDir::new().unwrap()), variables).await
     }
 
+    /// In a folder that is there, with what is in it.
+    pub(crate) async fn at(folder: TempDir, variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Self::launch(Arc::new(folder), variables).await
+    }
+
     async fn launch(folder: Arc<TempDir>, variables: Vec<(String, String)>) -> Self {
         let folder_path = folder.path().to_owned();
         let given = variables.clone();

@@ -14,6 +14,7 @@ mod alarm_ends;
 mod alarms;
 mod architecture;
 mod backtest;
+mod backup;
 mod broker;
 mod certificates;
 mod chart;

@@ -148,6 +148,20 @@ pub(super) fn for_each_row(
     Ok(())
 }
 
+/// Every row with what of it is neither in chunks nor deleted.
+pub(super) fn for_each_waiting(
+    connection: &Connection,
+    mut seen: impl FnMut(i64, Result<Vec<(SensorId, Sample)>, Damage>) -> Result<(), ChunkError>,
+) -> Result<(), ChunkError> {
+    let gone = Gone::load(connection)?;
+    for_each_row(connection, |seq, mut readings| {
+        if let Ok(readings) = &mut readings {
+            readings.retain(|(sensor, sample)| !gone.has(seq, *sensor, sample));
+        }
+        seen(seq, readings)
+    })
+}
+
 /// Deletes some of the rows before `seq`. `true`: none are left.
 pub(super) fn delete_before(connection: &Connection, seq: i64) -> Result<bool, ChunkError> {
     let deleted = connection.prepare_cached(DELETE)?.execute(params![seq, DELETE_STEP])?;

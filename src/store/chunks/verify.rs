@@ -9,7 +9,7 @@ use super::{
     rollup::{DAY, HOUR, by_span},
     table::{self, Meta, NewChunk, Series},
 };
-use crate::telemetry::SensorId;
+use crate::telemetry::{SensorId, Timestamp};
 
 /// More are counted, not told.
 const FINDINGS_MAX: usize = 1_000;
@@ -18,23 +18,35 @@ const FINDINGS_MAX: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub sensor: Option<SensorId>,
+    /// Else roll-ups, which are made of them.
+    pub is_of_readings: bool,
     pub what: String,
 }
 
 #[derive(Debug, Default)]
 pub struct Verified {
     pub chunks: u64,
-    /// In chunks and in the journal.
+    /// In chunks, and in the journal where they are not in chunks.
     pub readings: u64,
+    pub journal_rows: u64,
     pub findings: Vec<Finding>,
     /// Findings that are not told.
     pub more: u64,
 }
 
 impl Verified {
+    /// Of readings.
     fn note(&mut self, sensor: Option<SensorId>, what: String) {
+        self.add(Finding { sensor, what, is_of_readings: true });
+    }
+
+    fn note_rollup(&mut self, sensor: SensorId, what: String) {
+        self.add(Finding { sensor: Some(sensor), what, is_of_readings: false });
+    }
+
+    fn add(&mut self, finding: Finding) {
         if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(Finding { sensor, what });
+            self.findings.push(finding);
         } else {
             self.more += 1;
         }
@@ -53,9 +65,16 @@ pub fn verify(connection: &Connection) -> Result<Verified, ChunkError> {
     let mut statement = connection.prepare(sensors)?;
     let sensors = statement.query_map([], |row| row.get(0))?;
     for sensor in sensors {
-        verify_sensor(connection, SensorId(sensor?), &mut verified)?;
+        let sensor = SensorId(sensor?);
+        match verify_sensor(connection, sensor, &mut verified) {
+            Err(error @ ChunkError::Rollup { source, .. }) => {
+                verified.note_rollup(sensor, format!("{error}: {source}"));
+            }
+            looked => looked?,
+        }
     }
-    journal::for_each_row(connection, |seq, readings| {
+    journal::for_each_waiting(connection, |seq, readings| {
+        verified.journal_rows += 1;
         match readings {
             Ok(readings) => verified.readings += readings.len() as u64,
             Err(damage) => verified.note(None, format!("journal row {seq}: {damage}")),
@@ -80,13 +99,15 @@ fn verify_sensor(
     for meta in table::metas(connection, sensor, i64::MIN, i64::MAX)? {
         verified.chunks += 1;
         if last_time.is_some_and(|last| meta.first_time <= last) {
-            verified.note(Some(sensor), format!("chunk {} overlaps the one before", meta.id));
+            let what = format!("chunk {}, {}, overlaps the one before", meta.id, times(&meta));
+            verified.note(Some(sensor), what);
         }
         last_time = Some(meta.last_time);
         let samples = match table::load(connection, sensor, meta.id) {
             Ok(samples) => samples,
             Err(ChunkError::Chunk { id, source, .. }) => {
-                verified.note(Some(sensor), format!("chunk {id}: {source}"));
+                let what = format!("chunk {id}, {}: {source}", times(&meta));
+                verified.note(Some(sensor), what);
                 is_readable = false;
                 continue;
             }
@@ -118,11 +139,17 @@ fn verify_sensor(
     }
     match minutes::check(connection, sensor) {
         Ok(true) => {}
-        Ok(false) => verified.note(Some(sensor), "minutes are out of their range".to_owned()),
-        Err(ChunkError::Rollup { source, .. }) => verified.note(Some(sensor), source.to_string()),
+        Ok(false) => verified.note_rollup(sensor, "minutes are out of their range".to_owned()),
+        Err(ChunkError::Rollup { source, .. }) => verified.note_rollup(sensor, source.to_string()),
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+/// What a chunk's row says of the times in it.
+fn times(meta: &Meta) -> String {
+    let at = Timestamp::from_micros;
+    format!("{} to {}", at(meta.first_time), at(meta.last_time))
 }
 
 fn compare_row(
@@ -135,7 +162,8 @@ fn compare_row(
     let same = NewChunk::new(meta.id, samples).meta == *meta;
     let range = table::low_and_high(connection, meta.id)?;
     if !same || range != table::value_range(samples) {
-        let what = format!("chunk {} has other readings than its row says", meta.id);
+        let times = times(meta);
+        let what = format!("chunk {}, {times}, has other readings than its row says", meta.id);
         verified.note(Some(sensor), what);
     }
     Ok(())
@@ -152,7 +180,7 @@ fn compare_hours(
     let stored = hours::between(connection, sensor, Span::Hour, range)?;
     let is_beyond = |hour: &Rollup| hour.start.as_micros() >= rolled;
     if stored.iter().any(is_beyond) {
-        verified.note(Some(sensor), "an hour is rolled up before its time".to_owned());
+        verified.note_rollup(sensor, "an hour is rolled up before its time".to_owned());
     }
     compare(sensor, "hour", &stored, made, verified);
     Ok(())
@@ -171,7 +199,7 @@ fn compare_days(
     let mut made: Vec<Rollup> = Vec::new();
     for hour in hours::between(connection, sensor, Span::Hour, range)? {
         let day = hour.start.as_micros().div_euclid(DAY);
-        let start = crate::telemetry::Timestamp::from_micros(day * DAY);
+        let start = Timestamp::from_micros(day * DAY);
         if day >= rolled {
             break;
         }
@@ -198,7 +226,7 @@ fn compare(
 ) {
     if stored.len() != made.len() {
         let what = format!("{} roll-ups by {span}, {} expected", stored.len(), made.len());
-        verified.note(Some(sensor), what);
+        verified.note_rollup(sensor, what);
         return;
     }
     for (stored, made) in stored.iter().zip(made) {
@@ -210,8 +238,8 @@ fn compare(
             && (!made.sum.is_finite() || is_near(stored.sum, made.sum))
             && stored.sketch == made.sketch;
         if !is_same {
-            verified
-                .note(Some(sensor), format!("the roll-up of the {span} {} is wrong", made.start));
+            let what = format!("the roll-up of the {span} {} is wrong", made.start);
+            verified.note_rollup(sensor, what);
         }
     }
 }

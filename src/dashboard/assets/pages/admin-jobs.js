@@ -9,7 +9,7 @@ import { act, badge, busy, button, card, code, confirm, dialog, emptyState, fiel
 const PAGE = 50;
 const OPEN = new Set(['queued', 'running', 'cancelling']);
 const TONE = { queued: 'mute', running: 'info', cancelling: 'warn', done: 'ok', failed: 'bad', cancelled: 'mute' };
-const ICON = { import_data: 'upload', delete_device: 'trash', delete_sensor: 'trash', delete_data: 'trash' };
+const ICON = { backup: 'backup', import_data: 'upload', delete_device: 'trash', delete_sensor: 'trash', delete_data: 'trash' };
 
 // --- Import of a file
 
@@ -67,7 +67,7 @@ function outcome(job) {
 function jobItem(job, mayWrite, changed) {
   const isOpen = OPEN.has(job.state);
   const share = job.total > 0 ? Math.min(1, job.done / job.total) : null;
-  const isBytes = job.kind === 'import_data';
+  const isBytes = job.kind === 'import_data' || job.kind === 'backup';
   const lasted = job.started_at && job.finished_at ? (new Date(job.finished_at) - new Date(job.started_at)) / 1000 : null;
   return h('li', { class: 'event', data: { job: job.id } }, h('span', { class: 'event-icon' }, icon(ICON[job.kind] || 'clock')),
     h('div', { class: 'grow stack tight' },
