@@ -8,6 +8,7 @@ mod layers;
 mod listeners;
 mod origin;
 mod quantity;
+mod retention;
 mod settings;
 
 pub use access::{Access, Action, CertificateUser, Permission, Rule, User};
@@ -16,6 +17,7 @@ pub use layers::{ConfigError, DEFAULTS, load};
 pub use listeners::{Asked, HttpListener, MqttListener, Network, Origin, Transport};
 pub use origin::{Origin as SettingOrigin, Origins};
 pub use quantity::{Bytes, Period};
+pub use retention::{Retention, RetentionRule, Terms};
 pub use settings::{
     Alarms, Anonymous, ApiKey, Audit, Database, DeviceKind, Devices, Dispatch, Form, Http, Ingest,
     Kind, Log, LogFormat, Migrate, Mqtt, Notifications, Quarantine, Route, Settings, Streams, Time,

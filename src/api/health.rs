@@ -105,6 +105,9 @@ async fn examine(api: &Api) -> HealthAnswer {
         Err(_) => "answers too slowly".to_owned(),
     };
     let ingest = match (api.committer.is_alive(), api.committer.is_failing()) {
+        (true, _) if api.store.check_room().is_err() => {
+            "the disk has no room for readings; they wait".to_owned()
+        }
         (true, false) => ok(),
         (true, true) => "the store takes no readings; they wait".to_owned(),
         (false, _) => "stopped".to_owned(),

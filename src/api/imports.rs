@@ -118,6 +118,7 @@ async fn import(
     order: ImportOrder,
     body: poem::Body,
 ) -> Result<(JobView, String), Fault> {
+    api.store.check_room()?;
     let file = spool(api, body).await?;
     let job = JobView::from(api.jobs.import(file, order).await?);
     let location = job.location();

@@ -42,6 +42,7 @@ mod quarantine;
 mod rehearsal;
 mod select;
 mod sensors;
+mod series;
 mod server;
 mod service;
 mod silences;
@@ -140,7 +141,14 @@ type Resources = (
     devices::Devices,
     sensors::Sensors,
     gateways::Gateways,
-    (data::Data, chart::Charts, export::Export, imports::Imports, rehearsal::Rehearsal),
+    (
+        data::Data,
+        series::SensorSeries,
+        chart::Charts,
+        export::Export,
+        imports::Imports,
+        rehearsal::Rehearsal,
+    ),
     uploads::Uploads,
     stream::Stream,
     backtest::Backtests,
@@ -161,6 +169,7 @@ fn service() -> OpenApiService<Resources, ()> {
         gateways::Gateways,
         (
             data::Data,
+            series::SensorSeries,
             chart::Charts,
             export::Export::default(),
             imports::Imports,

@@ -124,6 +124,8 @@ enum AttentionKind {
     Alarm,
     /// The disk is nearly full
     DiskLow,
+    /// The database has nine tenths of what it may have (`database.max_size`)
+    StoreFull,
     /// Notices that were given up
     NotificationFailed,
     /// Devices that wait for approval
@@ -198,6 +200,8 @@ async fn overview(api: &Api) -> Result<Overview, Fault> {
     facts.failed_notices = outbox.failed;
     facts.quarantined = entries;
     facts.disk = disk;
+    facts.lacks_room = api.store.check_room().is_err();
+    facts.store = api.store.size_max().map(|max| (status.used_bytes(), max));
     let count = |is_counted: fn(&AlarmCount) -> bool| {
         open.iter().filter(|alike| is_counted(alike)).map(|alike| alike.count).sum()
     };

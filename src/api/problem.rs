@@ -137,6 +137,9 @@ impl From<StoreError> for Fault {
                 let detail = "somebody else has changed it in the meantime; read it again";
                 Self::new(StatusCode::PRECONDITION_FAILED, detail)
             }
+            StoreError::NoRoom { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
             inner => {
                 metrics::counter!(
                     crate::metrics::names::STORE_ERRORS, "kind" => inner.label()

@@ -148,6 +148,9 @@ impl Uploads {
         api: State<'_>,
         body: RawJson,
     ) -> TelemetryAnswer {
+        if let Err(error) = api.store.check_room() {
+            return Fault::from(error).into();
+        }
         let device = caller.principal.device;
         let upload = upload(TELEMETRY, PayloadForm::Esp32, device, body);
         let verdict = api.tap.upload(upload).await;
@@ -185,6 +188,9 @@ impl Uploads {
         request: &Request,
         body: RawJson,
     ) -> UploadAnswer {
+        if let Err(error) = api.store.check_room() {
+            return Fault::from(error).into();
+        }
         let device = match caller.principal.device.map(Ok).or_else(|| named_device(request)) {
             Some(Err(fault)) => return fault.into(),
             Some(Ok(device)) => Some(device),

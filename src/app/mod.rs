@@ -6,8 +6,10 @@
 
 mod alarm_upkeep;
 mod alarms;
+mod allotment;
 pub mod logging;
 mod maintenance;
+mod retention;
 mod sockets;
 mod tasks;
 mod wiring;
@@ -18,8 +20,8 @@ use tokio::time::Instant;
 
 pub(crate) use self::wiring::store_location;
 use self::{
-    alarm_upkeep::AlarmUpkeep, maintenance::Maintenance, sockets::Sockets, tasks::Tasks,
-    wiring::Doors,
+    alarm_upkeep::AlarmUpkeep, allotment::Allotment, maintenance::Maintenance,
+    retention::Retention, sockets::Sockets, tasks::Tasks, wiring::Doors,
 };
 use crate::{
     access::{Access, AccessError, ConsoleFile, FirstStart},
@@ -115,6 +117,7 @@ impl App {
         let sockets = Sockets::bind(&settings).await?;
 
         let store = Store::at(&location).await?;
+        store.limit_room(wiring::room_limits(&settings.database));
         let registry = Arc::new(Registry::new(wiring::registry_settings(&settings.devices)));
         registry.load(store.devices().await?, store.sensors().await?);
         jobs::mark_removals(&store, &registry).await?;
@@ -256,6 +259,21 @@ impl App {
             retention: self.settings.alarms.retention.0,
         };
         upkeep.start(&mut tasks);
+        let retention = Retention {
+            store: self.store.clone(),
+            registry: self.api.registry.clone(),
+            clock: self.api.clock.clone(),
+            settings: Arc::new(self.settings.retention.clone()),
+        };
+        retention.start(&mut tasks);
+        let allotment = Allotment {
+            store: self.store.clone(),
+            registry: self.api.registry.clone(),
+            clock: self.api.clock.clone(),
+            keeps_minutes: self.settings.retention.minutes,
+            interval: self.settings.retention.interval.0,
+        };
+        allotment.start(&mut tasks);
         tasks.spawn("http server", api::serve(self.api, self.http, stop));
         tasks.spawn("notifications", self.notifications.run(tasks.stop_token()));
         let (log, mqtt) = (&self.settings.log, &self.settings.mqtt);

@@ -15,7 +15,10 @@ use crate::{
     },
     registry::{PresenceSettings, Registry, RegistrySettings, UnknownDevices},
     routes::{InvalidRoute, MessageKind, PayloadForm, RouteTable, RouteTemplate},
-    store::{QuarantineLimits, ServerSettings, Store, StoreLocation, StoreSettings, check_url},
+    store::{
+        QuarantineLimits, RoomLimits, ServerSettings, Store, StoreLocation, StoreSettings,
+        check_url,
+    },
     telemetry::{Position, Timestamp},
     tls::{TlsError, TlsServer},
 };
@@ -83,6 +86,10 @@ pub(super) fn ingest_limits(settings: &Settings) -> IngestLimits {
         held_messages_max: i64::from(devices.max_held_messages),
         held_bytes_max: devices.max_held_bytes.as_i64(),
     }
+}
+
+pub(super) fn room_limits(settings: &config::Database) -> RoomLimits {
+    RoomLimits { free_min: settings.min_free_space.0, size_max: settings.max_size.0 }
 }
 
 pub(super) fn keeping(settings: &config::Notifications) -> Keeping {

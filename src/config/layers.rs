@@ -247,6 +247,9 @@ fn check(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
         let path = "database.readings_in_memory";
         return Err(source.wrong(path, format!("{path} must be at least 1000")));
     }
+    if let Some((path, what)) = settings.retention.mistake() {
+        return Err(source.wrong(&path, what));
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use super::{
     access::Access,
     listeners::{HttpListener, MqttListener, Network, Origin},
     quantity::{Bytes, Period},
+    retention::Retention,
 };
 
 macro_rules! section {
@@ -35,6 +36,7 @@ section! {
         http: Http,
         streams: Streams,
         database: Database,
+        retention: Retention,
         log: Log,
         time: Time,
         devices: Devices,
@@ -139,6 +141,8 @@ section! {
         startup_timeout: Period,
         migrate: Migrate,
         require_durability: bool,
+        max_size: Bytes,
+        min_free_space: Bytes,
     }
 }
 

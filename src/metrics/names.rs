@@ -68,6 +68,10 @@ metrics! {
     STORE_ERRORS = "brooklet_store_errors_total", "Failed transactions, by kind.", counter;
     STORE_RECENT = "brooklet_store_recent_readings", "Stored readings that are in memory, too, and not packed into chunks yet (SQLite).", gauge;
     STORE_PACKED = "brooklet_store_packed_readings_total", "Readings packed into chunks (SQLite).", counter;
+    STORE_FREE_BYTES = "brooklet_store_free_bytes", "Bytes that are free on the disk that the SQLite file is on.", gauge;
+    STORE_USED_BYTES = "brooklet_store_used_bytes", "Bytes that the database has in use, pages that deletions have freed left out.", gauge;
+    RETENTION_DROPPED = "brooklet_retention_dropped_readings_total", "Raw readings dropped because of their age, or for want of room.", counter;
+    RETENTION_LAST_RUN = "brooklet_retention_last_run_timestamp_seconds", "When what is too old was last looked for, to the end, since 1970.", gauge;
     STREAM_CLIENTS = "brooklet_stream_clients", "WebSocket and Server-Sent Events clients connected, by transport.", gauge;
     STREAM_SENT = "brooklet_stream_events_sent_total", "Events sent to stream clients, by transport.", counter;
     STREAM_MISSED = "brooklet_stream_events_missed_total", "Events that stream clients missed because they did not keep up; each is told in a gap.", counter;

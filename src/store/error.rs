@@ -19,6 +19,10 @@ pub enum StoreError {
     OlderSchema(String),
     #[error("the database did not answer: {0}")]
     Unavailable(String),
+    #[error(
+        "{} MiB are free on the disk: less than database.min_free_space, {} MiB; nothing is taken until there is more", free >> 20, free_min >> 20
+    )]
+    NoRoom { free: u64, free_min: u64 },
     /// The statement itself is at fault; the same rows will fail again.
     #[error("the database refused the data: {0}")]
     Rejected(String),
@@ -56,6 +60,7 @@ impl StoreError {
             | Self::NewerSchema(_)
             | Self::OlderSchema(_) => "open",
             Self::Unavailable(_) => "unavailable",
+            Self::NoRoom { .. } => "no_room",
             Self::Rejected(_) => "rejected",
             Self::Damaged(_) => "damaged",
             Self::NotFound(_) | Self::Exists(_) | Self::Outdated => "conflict",

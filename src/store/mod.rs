@@ -34,6 +34,7 @@ mod outbox;
 mod quarantine;
 mod readings;
 mod removal;
+mod room;
 mod rows;
 mod schema;
 mod status;
@@ -81,9 +82,10 @@ pub use open_server::{InvalidUrl, ServerSettings, check_url};
 pub use outbox::{DueNotifications, NotificationQuery, OutboxCount, WaitingNotifications};
 pub use readings::{
     Appended, ArrivalQuery, Arrivals, Bucket, EnvelopeBucket, EnvelopeQuery, EnvelopeValues,
-    HistoryPage, HistoryQuery, LeftOut, Order, ReadingsSince, Removed, SensorStatistics,
+    HistoryPage, HistoryQuery, LeftOut, Old, Order, ReadingsSince, Removed, SensorStatistics,
     SinceQuery, StatisticsQuery, TimeRange, ValueStatistics,
 };
+pub use room::{RoomLimits, RoomSeen};
 pub use rows::{
     DeviceEdit, DeviceRow, HeldMessage, NewDevice, NewQuarantine, NewSensor, QuarantineRow,
     ReportRow, SensorEdit, SensorRow, StoredReading,

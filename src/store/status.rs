@@ -21,6 +21,14 @@ pub struct DatabaseStatus {
     pub reader_connections: u32,
 }
 
+impl DatabaseStatus {
+    /// Bytes that are in use: pages that deletions have freed are taken for what comes.
+    pub fn used_bytes(&self) -> u64 {
+        let free = self.free_pages.saturating_mul(self.page_bytes);
+        self.file_bytes.saturating_sub(u64::try_from(free).unwrap_or(0))
+    }
+}
+
 const SIZE_POSTGRES: &str = "SELECT pg_database_size(current_database()) AS bytes";
 const SIZE_MARIADB: &str = "SELECT CAST(coalesce(sum(data_length + index_length), 0) AS BIGINT) \
     AS bytes FROM information_schema.tables WHERE table_schema = DATABASE()";

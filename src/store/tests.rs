@@ -17,6 +17,7 @@ mod envelope;
 mod migrations;
 mod outbox;
 mod plans;
+mod retention;
 mod servers;
 
 use servers::is_sqlite;

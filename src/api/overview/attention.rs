@@ -25,6 +25,10 @@ pub(super) struct Facts {
     pub(super) failed_notices: u64,
     pub(super) quarantined: u64,
     pub(super) disk: Option<DiskSpace>,
+    /// Nothing is taken until more of the disk is free.
+    pub(super) lacks_room: bool,
+    /// Bytes that the store has, and may have.
+    pub(super) store: Option<(u64, u64)>,
     pub(super) has_data: bool,
 }
 
@@ -78,8 +82,12 @@ pub(super) fn attention(facts: &Facts) -> Vec<Attention> {
     if facts.quarantined > 0 {
         found.push(plain(AttentionKind::Quarantine, Urgency::Info, facts.quarantined));
     }
-    if let Some(urgency) = shortage(facts.disk) {
+    let urgency = if facts.lacks_room { Some(Urgency::Critical) } else { shortage(facts.disk) };
+    if let Some(urgency) = urgency {
         found.push(plain(AttentionKind::DiskLow, urgency, 1));
+    }
+    if facts.store.is_some_and(|(used, max)| used > max / 10 * 9) {
+        found.push(plain(AttentionKind::StoreFull, Urgency::Warning, 1));
     }
     if !facts.has_data {
         found.push(plain(AttentionKind::NoDataYet, Urgency::Info, 0));
@@ -151,6 +159,16 @@ mod tests {
         facts.note_offline("other", None);
         facts.devices.offline = 2;
         assert_eq!(attention(&facts)[4].reference, Reference::default());
+    }
+
+    #[test]
+    fn a_store_that_nearly_has_what_it_may_have_is_told() {
+        let mut facts = Facts { has_data: true, store: Some((90, 100)), ..Facts::default() };
+        assert_eq!(kinds(&facts), []);
+        facts.store = Some((91, 100));
+        assert_eq!(kinds(&facts), [(AttentionKind::StoreFull, Urgency::Warning, 1)]);
+        facts = Facts { has_data: true, lacks_room: true, ..Facts::default() };
+        assert_eq!(kinds(&facts), [(AttentionKind::DiskLow, Urgency::Critical, 1)]);
     }
 
     #[test]

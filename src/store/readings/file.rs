@@ -30,6 +30,7 @@ use crate::{
     store::{
         StoreSettings,
         chunks::{ChunkError, ChunkSettings, Compacted, Reader, Readings, Sample},
+        room::Room,
         writer::CHECKPOINT_PAGES,
     },
     telemetry::{SensorId, Timestamp},
@@ -64,6 +65,7 @@ pub(in crate::store) struct ReadingFile {
     moved: Condvar,
     waiting: parking_lot::Mutex<()>,
     is_ending: AtomicBool,
+    pub(in crate::store) room: Room,
     /// Keeps a second Brooklet out as long as anybody may write.
     _lock: File,
 }
@@ -101,6 +103,7 @@ impl ReadingFile {
                 moved: Condvar::new(),
                 waiting: parking_lot::Mutex::new(()),
                 is_ending: AtomicBool::new(false),
+                room: Room::default(),
                 _lock: lock,
             });
             file.start()?;

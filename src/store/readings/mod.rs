@@ -2,7 +2,7 @@
 //! `reading` on servers, where `months` sees to PostgreSQL's partitions.
 //!
 //! One file a need: `append` (the committer's), `history`, `since`, `arrivals`, `statistics` and `envelope`
-//! (people's and streams'), `sensor_history` (alarm rules'), `newest`, `removal`. Others hand over
+//! (people's and streams'), `sensor_history` (alarm rules'), `newest`, `removal`, `retention`. Others hand over
 //! sensors and times, and get [`StoredReading`]s; the form is chosen here.
 
 mod append;
@@ -13,6 +13,7 @@ pub(super) mod history;
 mod months;
 pub(super) mod newest;
 pub(super) mod removal;
+mod retention;
 mod sensor_history;
 pub(super) mod since;
 pub(super) mod statistics;
@@ -25,5 +26,6 @@ pub use envelope::{EnvelopeBucket, EnvelopeQuery, EnvelopeValues};
 pub(super) use file::ReadingFile;
 pub use history::{HistoryPage, HistoryQuery};
 pub use removal::{Removed, TimeRange};
+pub use retention::Old;
 pub use since::{LeftOut, ReadingsSince, SinceQuery};
 pub use statistics::{Bucket, SensorStatistics, StatisticsQuery, ValueStatistics};

@@ -45,10 +45,7 @@ impl Store {
         sensor: SensorId,
         range: TimeRange,
     ) -> Result<Removed, StoreError> {
-        let [delete, claimed] = match self.engine {
-            Engine::MariaDb => DELETE_MARIADB,
-            Engine::Sqlite | Engine::Postgres => [DELETE_READINGS, DELETE_CLAIMED],
-        };
+        let [delete, _] = self.deletions();
         let (readings, has_more) = match self.file() {
             Some(file) => {
                 let erased = file.change(move |readings, connection, gate| {
@@ -65,8 +62,25 @@ impl Store {
         if has_more {
             return Ok(Removed { readings, has_more });
         }
-        let claimed = self.delete_some(claimed, sensor, range).await?;
-        Ok(Removed { readings, has_more: claimed == STEP })
+        Ok(Removed { readings, has_more: self.delete_claimed(sensor, range).await? })
+    }
+
+    /// Deletes some of what is noted of times that a sensor's messages claimed; `true`: there is more.
+    pub(super) async fn delete_claimed(
+        &self,
+        sensor: SensorId,
+        range: TimeRange,
+    ) -> Result<bool, StoreError> {
+        let [_, claimed] = self.deletions();
+        Ok(self.delete_some(claimed, sensor, range).await? == STEP)
+    }
+
+    /// Of readings, and of claimed times.
+    fn deletions(&self) -> [&'static str; 2] {
+        match self.engine {
+            Engine::MariaDb => DELETE_MARIADB,
+            Engine::Sqlite | Engine::Postgres => [DELETE_READINGS, DELETE_CLAIMED],
+        }
     }
 
     /// A sensor's reading with the newest event time.

@@ -84,6 +84,7 @@ impl Writer {
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         if let Way::Sqlite { file, .. } = &self.way {
+            file.room.check()?;
             file.wait_for_room()?;
         }
         let _gate = self.gate.blocking_lock();

@@ -31,7 +31,7 @@ function attentionLink({ kind, reference = {} }) {
   }
 }
 
-const ATTENTION_ICON = { alarm: 'bell', pending_devices: 'device', offline_devices: 'offline', quarantine: 'quarantine', notification_failed: 'target', disk_low: 'disk' };
+const ATTENTION_ICON = { alarm: 'bell', pending_devices: 'device', offline_devices: 'offline', quarantine: 'quarantine', notification_failed: 'target', disk_low: 'disk', store_full: 'disk' };
 const ATTENTION_TONE = { critical: 'bad', warning: 'warn', info: 'info' };
 
 function attention(list, can) {
