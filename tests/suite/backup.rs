@@ -313,7 +313,9 @@ async fn the_server_makes_backups_on_request_and_keeps_so_many() {
         let ordered = ask(&brooklet, &key, Method::POST, "/api/backup", None).await;
         assert_eq!(ordered.status, 202, "{}", ordered.text);
         let location = ordered.headers["location"].to_str().unwrap().to_owned();
+        let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
         let job = loop {
+            assert!(std::time::Instant::now() < deadline, "the backup does not end");
             let job = ask(&brooklet, &key, Method::GET, &location, None).await.body;
             if job["finished_at"].is_string() {
                 break job;

@@ -138,15 +138,6 @@ impl<'a> Batch<'a> {
         self.readings.find_in_chunks(connection, sensor, time)
     }
 
-    /// How many readings were taken.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// A sensor's readings of this batch.
     pub(super) fn of(&self, sensor: SensorId) -> impl Iterator<Item = Sample> {
         self.rows.iter().filter(move |(of, _)| *of == sensor).map(|(_, sample)| *sample)

@@ -54,7 +54,7 @@ pub use compact::Compacted;
 pub use convert::Converted;
 pub use erase::Erased;
 pub use migration::READING_CHUNKS as SCHEMA;
-pub use retention::{Dropped, KeepMinutes, bytes, oldest};
+pub use retention::{Dropped, KeepMinutes};
 pub use rollup::Rollup;
 pub use sketch::Sketch;
 pub use statistics::Envelope;

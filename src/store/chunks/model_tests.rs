@@ -384,7 +384,7 @@ fn check_raw(reader: &Reader<'_>, sensor: SensorId, raw: &BTreeMap<i64, Sample>)
     found.reverse();
     assert_eq!(found, wanted);
     assert_eq!(reader.count(sensor, all).unwrap(), raw.len() as u64);
-    assert_eq!(reader.newest(sensor).unwrap(), raw.values().next_back().copied());
+    assert_eq!(reader.newest_of(&[sensor]).unwrap(), [raw.values().next_back().copied()]);
     let mut arrived = wanted.clone();
     arrived.sort_by_key(|sample| (sample.received_at, sample.event_time));
     let last = arrived.split_at(arrived.len().saturating_sub(30)).1;
@@ -409,7 +409,8 @@ fn check_raw(reader: &Reader<'_>, sensor: SensorId, raw: &BTreeMap<i64, Sample>)
         let expected = super::table::value_range(&arrived);
         assert_eq!(reader.value_range(sensor, range, since).unwrap(), expected);
         if let Some(one) = wanted.first() {
-            assert_eq!(reader.find(sensor, one.event_time).unwrap(), Some(*one));
+            let range = (one.event_time, one.event_time.plus_micros(1));
+            assert_eq!(reader.scan(sensor, range, Order::Ascending, 1).unwrap(), [*one]);
         }
     }
 }

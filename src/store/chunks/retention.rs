@@ -15,12 +15,6 @@ use crate::telemetry::{SensorId, Timestamp};
 
 /// Roll-ups of a step.
 const STEP_ROLLUPS: i64 = 2_000;
-const BYTES: &str = "SELECT \
-    (SELECT coalesce(sum(length(data) + 100), 0) FROM reading_chunk WHERE sensor_id = ?1) + \
-    (SELECT coalesce(sum(length(data) + 60), 0) FROM reading_minute WHERE sensor_id = ?1) + \
-    (SELECT count(*) * 110 FROM reading_hour WHERE sensor_id = ?1) + \
-    (SELECT count(*) * 140 FROM reading_day WHERE sensor_id = ?1)";
-const OLDEST: &str = "SELECT min(first_time) FROM reading_chunk WHERE sensor_id = ?1";
 const DROP_MINUTES: &str = "DELETE FROM reading_minute WHERE sensor_id = ?1 AND last_time < ?2";
 
 /// Whether statistics by minute stay when raw readings go; those by hour do.
@@ -151,23 +145,4 @@ impl Readings {
         drop(gate);
         Ok(Dropped { rows: rows as u64, has_more: rows as i64 == STEP_ROLLUPS })
     }
-}
-
-/// Bytes that a sensor's readings and roll-ups take in the file, about.
-///
-/// # Errors
-/// When the database does not answer; here and below.
-pub fn bytes(connection: &Connection, sensor: SensorId) -> Result<u64, ChunkError> {
-    let bytes: i64 = connection.prepare_cached(BYTES)?.query_row([sensor.0], |row| row.get(0))?;
-    Ok(u64::try_from(bytes).unwrap_or(0))
-}
-
-/// The first event time that a sensor has in chunks.
-///
-/// # Errors
-/// As above.
-pub fn oldest(connection: &Connection, sensor: SensorId) -> Result<Option<Timestamp>, ChunkError> {
-    let oldest: Option<i64> =
-        connection.prepare_cached(OLDEST)?.query_row([sensor.0], |row| row.get(0))?;
-    Ok(oldest.map(Timestamp::from_micros))
 }

@@ -111,14 +111,6 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
-    /// A sensor's reading with the newest event time.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn newest(&self, sensor: SensorId) -> Result<Option<Sample>, ChunkError> {
-        Ok(self.newest_of(&[sensor])?.pop().flatten())
-    }
-
     /// Of each sensor the reading with the newest event time, in the order asked.
     ///
     /// # Errors
@@ -148,15 +140,6 @@ impl<'a> Reader<'a> {
             found.push(newest);
         }
         Ok(found)
-    }
-
-    /// The reading under a key.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn find(&self, sensor: SensorId, time: Timestamp) -> Result<Option<Sample>, ChunkError> {
-        let end = Timestamp::from_micros(time.as_micros().saturating_add(1));
-        Ok(self.scan(sensor, (time, end), Order::Ascending, 1)?.pop())
     }
 
     /// How many readings a sensor has with event times from the first on, before the second.

@@ -40,6 +40,8 @@ use crate::{
 const STATEMENTS: usize = 64;
 /// How often the thread looks whether readings are old enough to be moved.
 const LOOK: Duration = Duration::from_secs(1);
+/// Between two tries while something can't be moved: what is at fault rarely goes by itself.
+const RETRY: Duration = Duration::from_secs(10);
 /// A commit looks so often whether there is room in memory again, and so long after the last step that
 /// made some; then the batch is refused.
 const ROOM_LOOKS: u32 = 100;
@@ -205,12 +207,13 @@ impl ReadingFile {
         run(move || Ok(work(&file.readings, &mut file.changing.lock(), &file.gate)?)).await
     }
 
-    /// Moves what is in memory, if it is time; `false` where that failed.
+    /// Moves what is in memory, if it is time; `false` where some of it can't be.
     fn move_due(&self, now: Timestamp) -> bool {
         if !self.readings.is_due(now) {
             return true;
         }
         let mut round = self.readings.begin_round();
+        let mut is_done = true;
         while round.has_more() && !self.is_ending.load(Ordering::Relaxed) {
             if let Err(error) = self.step(&mut round) {
                 let error = StoreError::from(error);
@@ -218,8 +221,9 @@ impl ReadingFile {
                 tracing::warn!(%error, "readings stay in memory and in the journal: they can't be moved into chunks");
                 return false;
             }
+            is_done &= round.damaged.is_empty();
         }
-        true
+        is_done
     }
 
     fn step(&self, round: &mut Compacted) -> Result<(), ChunkError> {
@@ -247,7 +251,7 @@ fn move_readings(file: &Weak<ReadingFile>) {
         let is_done = file.move_due(Timestamp::from_micros(clock.unix_micros()));
         drop(file);
         if !is_done {
-            thread::park_timeout(LOOK);
+            thread::park_timeout(RETRY);
         }
     }
 }
