@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use super::{DiskSpace, Store, StoreError};
 use crate::telemetry::Timestamp;
 
+/// What has to be free beyond the least after it was less: a sixteenth, at most so many bytes.
+const MORE_MAX: u64 = 64 << 20;
 const OLDEST: &str = "SELECT min(first_time) FROM reading_chunk";
 
 /// In bytes; 0: any.
@@ -44,12 +46,12 @@ impl Room {
         self.size_max.store(limits.size_max, Relaxed);
     }
 
-    /// Once short, there has to be a sixteenth more than the least, so that it does not change all the time.
+    /// Once short, there has to be a little more than the least, so that it does not change all the time.
     fn note(&self, disk: DiskSpace) -> RoomSeen {
         let free_min = self.free_min.load(Relaxed);
         let was_short = self.is_short.load(Relaxed);
-        let wanted = if was_short { free_min.saturating_add(free_min / 16) } else { free_min };
-        let is_short = disk.free < wanted;
+        let more = if was_short { (free_min / 16).min(MORE_MAX) } else { 0 };
+        let is_short = disk.free < free_min.saturating_add(more);
         self.free.store(disk.free, Relaxed);
         self.is_short.store(is_short, Relaxed);
         RoomSeen { disk, is_short, is_news: is_short != was_short }
