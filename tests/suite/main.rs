@@ -56,5 +56,6 @@ mod stream_clients;
 mod stream_limits;
 mod streams;
 mod transports;
+mod upgrade;
 mod web_socket;
 mod wire;
