@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use brooklet::store::chunks::{ChunkSettings, Readings, SCHEMA};
+use brooklet::store::chunks::{ChunkSettings, PAGES_MAX, Readings, SCHEMA, Synced, write_back};
 use clap::{Parser, ValueEnum};
 use rusqlite::{Connection, TransactionBehavior, params};
 
@@ -80,7 +80,8 @@ impl Options {
         connection.busy_timeout(Duration::from_secs(10))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", &self.synchronous)?;
-        connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+        let pages = if matches!(self.form, Form::Chunks) { PAGES_MAX } else { 4_000 };
+        connection.pragma_update(None, "wal_autocheckpoint", pages)?;
         connection.set_prepared_statement_cache_capacity(128);
         Ok(connection)
     }
@@ -134,6 +135,8 @@ fn chunks(options: &Options, connection: Connection) -> Result<(), Failure> {
         gate: Mutex::new(()),
         is_over: AtomicBool::new(false),
         longest_step: AtomicU64::new(0),
+        longest_write_back: AtomicU64::new(0),
+        longest_commit: AtomicU64::new(0),
     };
     let mut pace = Pace::new(options.readings, written());
     thread::scope(|scope| -> Result<(), Failure> {
@@ -149,7 +152,13 @@ fn chunks(options: &Options, connection: Connection) -> Result<(), Failure> {
         );
         Ok(())
     })?;
-    println!("  longest step at the gate: {} us", load.longest_step.load(Ordering::Relaxed));
+    let micros = |longest: &AtomicU64| longest.load(Ordering::Relaxed);
+    println!(
+        "  longest at the gate: a step of compaction {} us, writing back the log {} us; longest commit {} us",
+        micros(&load.longest_step),
+        micros(&load.longest_write_back),
+        micros(&load.longest_commit)
+    );
     pace.finish(&connection)?;
     looks::look(options, &readings, pace.done())
 }
@@ -161,6 +170,9 @@ struct Load<'a> {
     gate: Mutex<()>,
     is_over: AtomicBool,
     longest_step: AtomicU64,
+    longest_write_back: AtomicU64,
+    /// Waiting for the gate included.
+    longest_commit: AtomicU64,
 }
 
 impl Load<'_> {
@@ -172,6 +184,7 @@ impl Load<'_> {
             while self.readings.is_pressed() {
                 thread::park_timeout(Duration::from_millis(1));
             }
+            let began = Instant::now();
             let gate = self.gate.lock();
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -184,6 +197,7 @@ impl Load<'_> {
             transaction.commit()?;
             batch.adopt();
             drop(gate);
+            note(&self.longest_commit, began);
             let path: &Path = &self.options.path();
             pace.add(self.options.batch, path, self.readings.tail_readings());
         }
@@ -193,6 +207,7 @@ impl Load<'_> {
     /// The same, until everything is in chunks.
     fn compact(&self) -> Result<f64, Failure> {
         let mut connection = self.options.connect()?;
+        let file = Synced::open(&self.options.path())?;
         loop {
             let is_last = self.is_over.load(Ordering::Acquire);
             if is_last || self.readings.is_full() {
@@ -204,8 +219,16 @@ impl Load<'_> {
                         held = Instant::now();
                         gate
                     })?;
-                    let micros = u64::try_from(held.elapsed().as_micros()).unwrap_or(u64::MAX);
-                    self.longest_step.fetch_max(micros, Ordering::Relaxed);
+                    note(&self.longest_step, held);
+                    let mut held = None;
+                    write_back(&connection, &file, || {
+                        let gate = self.gate.lock();
+                        held = Some(Instant::now());
+                        gate
+                    })?;
+                    if let Some(held) = held {
+                        note(&self.longest_write_back, held);
+                    }
                 }
             } else {
                 thread::park_timeout(Duration::from_millis(5));
@@ -215,4 +238,9 @@ impl Load<'_> {
             }
         }
     }
+}
+
+fn note(longest: &AtomicU64, since: Instant) {
+    let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+    longest.fetch_max(micros, Ordering::Relaxed);
 }

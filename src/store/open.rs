@@ -12,7 +12,8 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbE
 use tokio::sync::Mutex;
 
 use super::{
-    Engine, Place, ServerSettings, Store, StoreError, Writer, chunks::ChunkSettings,
+    Engine, Place, ServerSettings, Store, StoreError, Writer,
+    chunks::{ChunkSettings, PAGES_MAX},
     readings::ReadingFile,
 };
 
@@ -186,6 +187,7 @@ async fn connect(
             .synchronous(sea_orm::sqlx::sqlite::SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(busy_timeout)
+            .pragma("wal_autocheckpoint", PAGES_MAX.to_string())
             .pragma("query_only", if read_only { "1" } else { "0" })
     });
     Database::connect(options).await

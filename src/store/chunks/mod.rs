@@ -39,6 +39,7 @@ mod table;
 mod tail;
 mod verify;
 mod view;
+mod write_back;
 
 use std::sync::{
     Arc,
@@ -61,6 +62,7 @@ pub use statistics::Envelope;
 pub use statistics::Piece;
 pub use verify::{Finding, Verified, verify};
 pub use view::{Order, Reader};
+pub use write_back::{PAGES_MAX, Synced, write_back};
 
 use crate::telemetry::{Quality, SensorId, Timestamp};
 use table::Cache;

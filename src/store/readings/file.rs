@@ -29,9 +29,10 @@ use crate::{
     metrics::names,
     store::{
         StoreSettings,
-        chunks::{ChunkError, ChunkSettings, Compacted, Reader, Readings, Sample},
+        chunks::{
+            self, ChunkError, ChunkSettings, Compacted, PAGES_MAX, Reader, Readings, Sample, Synced,
+        },
         room::Room,
-        writer::CHECKPOINT_PAGES,
     },
     telemetry::{SensorId, Timestamp},
 };
@@ -62,6 +63,7 @@ pub(in crate::store) struct ReadingFile {
     permits: Arc<Semaphore>,
     /// Taken for a step.
     changing: parking_lot::Mutex<Connection>,
+    synced: Synced,
     mover: OnceLock<Mover>,
     /// Told after each step that moves readings.
     moved: Condvar,
@@ -93,7 +95,12 @@ impl ReadingFile {
             };
             let readings = Readings::open(&changing, bounds)?;
             convert(&readings, &mut changing)?;
+            let synced = Synced::open(&settings.path).map_err(|error| StoreError::Open {
+                path: settings.path.display().to_string(),
+                source: error.into(),
+            })?;
             let file = Arc::new(Self {
+                synced,
                 path: settings.path,
                 busy_timeout: settings.busy_timeout,
                 readings,
@@ -232,10 +239,18 @@ impl ReadingFile {
         counter!(names::STORE_PACKED).increment(round.readings as u64);
         drop(self.waiting.lock());
         self.moved.notify_all();
+        self.write_back();
         for error in &round.damaged {
             tracing::error!(error = %error, "readings of a sensor can't be moved into chunks; `brooklet verify` tells more");
         }
         Ok(())
+    }
+
+    fn write_back(&self) {
+        let gate = || self.gate.blocking_lock();
+        if let Err(error) = chunks::write_back(&self.changing.lock(), &self.synced, gate) {
+            tracing::warn!(%error, "the write-ahead log was not written back");
+        }
     }
 }
 
@@ -249,6 +264,7 @@ fn move_readings(file: &Weak<ReadingFile>) {
             return;
         }
         let is_done = file.move_due(Timestamp::from_micros(clock.unix_micros()));
+        file.write_back();
         drop(file);
         if !is_done {
             thread::park_timeout(RETRY);
@@ -273,7 +289,7 @@ fn connect(path: &Path, busy_timeout: Duration, is_writing: bool) -> rusqlite::R
     connection.busy_timeout(busy_timeout)?;
     if is_writing {
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "wal_autocheckpoint", PAGES_MAX)?;
     }
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)

@@ -22,14 +22,11 @@ pub use transaction::Transaction;
 pub(super) use server::{Demands, HELD_MARIADB, HELD_POSTGRES, Session};
 pub(super) use transaction::always;
 
-use super::{StoreError, readings::ReadingFile};
+use super::{StoreError, chunks::PAGES_MAX, readings::ReadingFile};
 use quarantine::QuarantineUse;
 
 /// Statements that stay prepared.
 const STATEMENTS: usize = 96;
-/// Pages that may gather in the log before they are written back.
-pub(super) const CHECKPOINT_PAGES: i64 = 4_000;
-
 /// A session that nobody writes by at the moment.
 pub(super) type Parked = Arc<parking_lot::Mutex<Option<Box<Session>>>>;
 
@@ -62,7 +59,7 @@ impl Writer {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "wal_autocheckpoint", PAGES_MAX)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let way = Way::Sqlite { connection: Box::new(connection), file: file.clone() };
         Ok(Self { way, gate, quarantine: None })
