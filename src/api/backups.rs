@@ -55,7 +55,7 @@ impl Backups {
     /// A job writes it into `backup.folder` while everything goes on: the database and the server's
     /// keys in one file. The job's `subject` is its name, its `result` has `bytes`, `original_bytes`,
     /// `sha256` and `made_at`. Of more than `backup.keep` the oldest go. 409 while one
-    /// is being made, and where the data is on a server, whose own tools make backups.
+    /// is being made.
     #[oai(path = "/api/backup", method = "post", tag = "Tag::Service", operation_id = "back_up")]
     async fn back_up(&self, caller: Caller<Admin>, api: State<'_>) -> Ordered<JobView> {
         back_up(&api, &caller).await.into()

@@ -184,7 +184,7 @@ impl From<JobError> for Fault {
     fn from(error: JobError) -> Self {
         match error {
             JobError::Store(error) => error.into(),
-            JobError::Leaving | JobError::Ended | JobError::Underway | JobError::Elsewhere => {
+            JobError::Leaving | JobError::Ended | JobError::Underway => {
                 Self::new(StatusCode::CONFLICT, error.to_string())
             }
             JobError::Full(..) => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),

@@ -2,16 +2,16 @@
 //!
 //! The first two open the store themselves, to read only: a server may run beside them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::{console, print, runtime};
 use crate::{
     access::{self, KEYS_FILE},
     app::{AppError, store_location},
     clock::Clock,
-    config::{DatabasePlace, Settings},
+    config::Settings,
     store::{
         self, BackupFile, BackupHeader, BackupOrder, Fault, Health, Store, back_up as make_backup,
         check_backup, restore_backup,
@@ -26,35 +26,18 @@ pub(super) struct Faulty;
 
 pub(super) fn verify(settings: &Settings) -> anyhow::Result<()> {
     let location = store_location(settings).map_err(AppError::Settings)?;
-    refuse_absent(settings)?;
+    console::refuse_absent(settings)?;
     let health = runtime()?.block_on(store::verify(&location))?;
     print(&told(&health))?;
     if health.faults.is_empty() { Ok(()) } else { Err(Faulty.into()) }
 }
 
-fn refuse_absent(settings: &Settings) -> anyhow::Result<()> {
-    match console::absent_file(settings)? {
-        Some(path) => bail!("no store at {}; pass --config", path.display()),
-        None => Ok(()),
-    }
-}
-
-/// The SQLite file; a server's data is not ours to copy.
-fn database_file(settings: &Settings, instead: &str) -> anyhow::Result<PathBuf> {
-    match settings.database_place().map_err(AppError::Settings)? {
-        DatabasePlace::File(path) => Ok(path),
-        DatabasePlace::Server(_) => bail!(
-            "the data is on a server: {instead} there, with {KEYS_FILE} of data_dir beside it"
-        ),
-    }
-}
-
 pub(super) fn back_up(settings: &Settings, target: &Path, force: bool) -> anyhow::Result<()> {
-    let database = database_file(settings, "back it up with pg_dump or mariadb-dump")?;
-    refuse_absent(settings)?;
+    let source = store_location(settings).map_err(AppError::Settings)?;
+    console::refuse_absent(settings)?;
     let beside = access::parts_of_a_backup(&settings.data_dir)?;
     let order = BackupOrder {
-        database: &database,
+        source: &source,
         target,
         beside: &beside,
         made_at: Timestamp::from_micros(Clock::system().unix_micros()),
@@ -74,20 +57,25 @@ pub(super) fn back_up(settings: &Settings, target: &Path, force: bool) -> anyhow
 pub(super) fn check(file: &Path) -> anyhow::Result<()> {
     let checked = check_backup(file, &[KEYS_FILE]);
     let (header, health) = checked.with_context(|| file.display().to_string())?;
-    print(&format!("{}\n{}", shown(file, &header), told(&health)))?;
+    let told = match health.has_chunks {
+        true => told(&health),
+        false => told_in(&health, "in a dump, all of which can be read"),
+    };
+    print(&format!("{}\n{told}", shown(file, &header)))?;
     if health.faults.is_empty() { Ok(()) } else { Err(Faulty.into()) }
 }
 
 pub(super) fn restore(settings: &Settings, file: &Path) -> anyhow::Result<()> {
     let location = store_location(settings).map_err(AppError::Settings)?;
-    let database = database_file(settings, "restore it with psql or mariadb")?;
-    let restored = restore_backup(file, &database, &settings.data_dir, &[KEYS_FILE]);
-    let header = restored.with_context(|| format!("{} is not restored", file.display()))?;
-    // Once, so that the schema is this version's and what is wrong is told here.
+    // Once more, so that the schema is this version's and what is wrong is told here.
     runtime()?.block_on(async {
+        let folder = &settings.data_dir;
+        let restored = restore_backup(file, &location, folder, &[KEYS_FILE]).await;
+        let header = restored.with_context(|| format!("{} is not restored", file.display()))?;
         let store = Store::at(&location).await?;
+        let place = store.shown();
         store.close().await;
-        print(&format!("{}\nIt is restored to {}.\n", shown(file, &header), database.display()))
+        print(&format!("{}\nIt is restored to {place}.\n", shown(file, &header)))
     })
 }
 
@@ -98,13 +86,22 @@ fn shown(file: &Path, header: &BackupHeader) -> String {
 }
 
 fn told(health: &Health) -> String {
-    let Health { devices, sensors, readings, chunks, roll_ups, journal_rows, alarms, more, .. } =
-        health;
+    let Health { chunks, roll_ups, journal_rows, .. } = health;
+    match health.has_chunks {
+        true => {
+            let chunks = format!("in {chunks} chunks and {journal_rows} journal rows");
+            told_in(health, &format!("{chunks}, {roll_ups} roll-ups"))
+        }
+        false => {
+            told_in(health, "in rows, which can be read; the server looks after its own pages")
+        }
+    }
+}
+
+/// The same; where the readings are.
+fn told_in(health: &Health, place: &str) -> String {
+    let Health { devices, sensors, readings, alarms, more, .. } = health;
     let faults = health.faults.len() as u64 + more;
-    let place = match health.has_chunks {
-        true => format!("in {chunks} chunks and {journal_rows} journal rows, {roll_ups} roll-ups"),
-        false => "in rows, which can be read; the server looks after its own pages".to_owned(),
-    };
     let faults = match faults {
         0 => "nothing is wrong".to_owned(),
         1 => "1 finding".to_owned(),

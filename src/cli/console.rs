@@ -57,6 +57,15 @@ pub(super) fn absent_file(settings: &Settings) -> anyhow::Result<Option<PathBuf>
     }
 }
 
+/// # Errors
+/// When there is no store to be read.
+pub(super) fn refuse_absent(settings: &Settings) -> anyhow::Result<()> {
+    match absent_file(settings)? {
+        Some(path) => bail!("no store at {}; pass --config", path.display()),
+        None => Ok(()),
+    }
+}
+
 impl Console {
     /// # Errors
     /// When no server answers and none can be started.

@@ -3,6 +3,7 @@
 mod access;
 mod backup;
 mod console;
+mod copy;
 mod csv;
 
 use std::{
@@ -84,9 +85,24 @@ enum Command {
         force: bool,
     },
     /// Put a backup where the configuration says that the data is kept, and nothing is yet
+    ///
+    /// The backup of a PostgreSQL or MariaDB database can be restored to any of the three.
     Restore {
         file: PathBuf,
         /// Only look whether the backup is whole, and all in it
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Copy everything that is stored into an empty database of any kind, and look whether it is equal
+    ///
+    /// A server may run meanwhile: what is copied is of one moment, and what comes later is not in it.
+    /// A copy that was cut short, or is not equal, is marked, and no Brooklet starts on it. Exits with 1
+    /// where the two are not equal.
+    Copy {
+        /// sqlite://FILE, postgres://… or mysql://…, written as database.url
+        #[arg(long, value_name = "URL")]
+        to: String,
+        /// Copy nothing: only look whether what is there is equal
         #[arg(long)]
         verify: bool,
     },
@@ -147,6 +163,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
         Command::Backup { file, force } => backup::back_up(&settings, &file, force),
         Command::Restore { file, verify: true } => backup::check(&file),
         Command::Restore { file, verify: false } => backup::restore(&settings, &file),
+        Command::Copy { to, verify } => copy::run(&settings, to, verify),
         Command::Verify => backup::verify(&settings),
         Command::Openapi | Command::HashPassword => Ok(()),
     }

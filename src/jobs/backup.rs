@@ -79,11 +79,8 @@ impl Jobs {
     /// Orders a backup.
     ///
     /// # Errors
-    /// When one is being made, the data is on a server, or the store does not answer.
+    /// When one is being made, or the store does not answer.
     pub async fn back_up(&self) -> Result<JobRow, JobError> {
-        if self.store.database_file().is_none() {
-            return Err(JobError::Elsewhere);
-        }
         if self.store.unfinished_jobs().await?.iter().any(|row| row.kind == BACKUP) {
             return Err(JobError::Underway);
         }
@@ -179,7 +176,7 @@ impl Jobs {
         row: &JobRow,
         progress: &mut Progress,
     ) -> Result<BackupFile, JobError> {
-        let database = self.store.database_file().ok_or(JobError::Elsewhere)?.to_owned();
+        let source = self.store.location();
         let watch = Watch(Arc::default());
         let (watched, settings) = (watch.0.clone(), self.backups.clone());
         let (target, made_at) = (settings.folder.join(&row.subject), self.now());
@@ -188,7 +185,7 @@ impl Jobs {
             let beside = parts_of_a_backup(&settings.data_dir)
                 .map_err(|error| BackupError::File(io::Error::other(error)))?;
             let order = BackupOrder {
-                database: &database,
+                source: &source,
                 target: &target,
                 beside: &beside,
                 made_at,

@@ -78,8 +78,6 @@ pub enum JobError {
     File(#[from] std::io::Error),
     #[error("a backup is being made already")]
     Underway,
-    #[error("the data is on a server, whose own tools make backups of it")]
-    Elsewhere,
     #[error(transparent)]
     Backup(#[from] BackupError),
     #[error("the job panicked")]

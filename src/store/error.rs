@@ -17,6 +17,11 @@ pub enum StoreError {
         "the database's schema is older than this version ({0} to apply): run `brooklet migrate`, or set database.migrate = \"auto\""
     )]
     OlderSchema(String),
+    /// It was being filled from elsewhere, and that was cut short.
+    #[error(
+        "the database holds a copy that was not finished, or is not equal to its source: delete it, and copy or restore again"
+    )]
+    Unfinished,
     #[error("the database did not answer: {0}")]
     Unavailable(String),
     #[error(
@@ -58,7 +63,8 @@ impl StoreError {
             | Self::Away { .. }
             | Self::InUse { .. }
             | Self::NewerSchema(_)
-            | Self::OlderSchema(_) => "open",
+            | Self::OlderSchema(_)
+            | Self::Unfinished => "open",
             Self::Unavailable(_) => "unavailable",
             Self::NoRoom { .. } => "no_room",
             Self::Rejected(_) => "rejected",

@@ -27,6 +27,7 @@ mod engine;
 mod error;
 mod ingest;
 mod jobs;
+mod moving;
 mod notification_targets;
 mod open;
 mod open_server;
@@ -77,6 +78,7 @@ pub use jobs::{
     CANCELLED, CANCELLING, DONE, FAILED, JOB_STATES, JobProgress, JobQuery, JobRow, NewJob, QUEUED,
     RUNNING,
 };
+pub use moving::{MoveError, Moved, MovedTable, Phase, Step, Tally, compare, copy};
 pub use open::{StoreLocation, StoreSettings};
 pub use open_server::{InvalidUrl, ServerSettings, check_url};
 pub use outbox::{DueNotifications, NotificationQuery, OutboxCount, WaitingNotifications};
@@ -112,6 +114,7 @@ enum Place {
     Server {
         /// Without its password.
         shown: Arc<str>,
+        settings: Arc<ServerSettings>,
         /// Holds the lock; the committer's while there is one.
         session: writer::Parked,
         signals: Arc<WriterSignals>,

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use super::{
     Engine, Place, ServerSettings, Store, StoreError, Writer,
     chunks::{ChunkSettings, PAGES_MAX},
+    moving::refuse_unfinished,
     readings::ReadingFile,
 };
 
@@ -75,6 +76,7 @@ impl Store {
         let opened = |error: DbErr| StoreError::Open { path: shown.clone(), source: error.into() };
         let seldom = connect(settings, 1, false).await.map_err(opened)?;
         refuse_newer(Engine::Sqlite, &seldom).await?;
+        refuse_unfinished(Engine::Sqlite, &seldom).await?;
         Migrator::up(&seldom, None).await.map_err(opened)?;
         let gate = Arc::new(Mutex::new(()));
         let file = ReadingFile::open(settings, gate.clone(), lock).await?;
@@ -94,9 +96,12 @@ impl Store {
         }
     }
 
-    /// The SQLite file; `None` on a server.
-    pub fn database_file(&self) -> Option<&Path> {
-        self.file().map(|file| file.path())
+    /// Where the database is, for whoever looks at it beside this.
+    pub fn location(&self) -> StoreLocation {
+        match &self.place {
+            Place::File(file) => StoreLocation::File(StoreSettings::new(file.path().to_owned())),
+            Place::Server { settings, .. } => StoreLocation::Server((**settings).clone()),
+        }
     }
 
     /// Where the database is, without a password.

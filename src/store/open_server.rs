@@ -15,6 +15,7 @@ use url::Url;
 use super::{
     Engine, Place, Store, StoreError,
     engine::{Address, ServerConnection},
+    moving::refuse_unfinished,
     open::refuse_newer,
     writer::{Demands, Session},
 };
@@ -69,6 +70,7 @@ impl Store {
             Address::MariaDb(_) => Engine::MariaDb,
         };
         refuse_newer(engine, &seldom).await?;
+        refuse_unfinished(engine, &seldom).await?;
         let opened = |source: sea_orm::DbErr| StoreError::Open {
             path: shown.to_string(),
             source: source.into(),
@@ -92,6 +94,7 @@ impl Store {
             engine,
             place: Place::Server {
                 shown,
+                settings: Arc::new(settings.clone()),
                 session: Arc::new(parking_lot::Mutex::new(Some(Box::new(session)))),
                 signals,
             },
@@ -180,7 +183,7 @@ fn pool(
     }
 }
 
-fn address(url: &str, timeout: Duration) -> Result<Address, InvalidUrl> {
+pub(super) fn address(url: &str, timeout: Duration) -> Result<Address, InvalidUrl> {
     let parsed = Url::parse(url).map_err(|error| InvalidUrl(error.to_string()))?;
     if parsed.path().trim_matches('/').is_empty() {
         return Err(InvalidUrl("it names no database, as in postgres://host/brooklet".to_owned()));
@@ -206,8 +209,13 @@ fn address(url: &str, timeout: Duration) -> Result<Address, InvalidUrl> {
     }
 }
 
+/// What an address says of the engine.
+pub(super) fn engine_of(url: &str) -> Engine {
+    if url.starts_with("postgres") { Engine::Postgres } else { Engine::MariaDb }
+}
+
 /// An address without its password.
-fn shown(url: &str) -> String {
+pub(super) fn shown(url: &str) -> String {
     let Ok(mut url) = Url::parse(url) else { return "the database server".to_owned() };
     let _ = url.set_password(None);
     url.set_query(None);

@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::{
     Engine, ServerSettings, StoreError, StoreLocation,
     chunks::{self, ChunkError, Finding},
+    moving::{refuse_unfinished, refuse_unfinished_file},
     open::refuse_newer,
     open_server, schema,
 };
@@ -85,6 +86,7 @@ pub(super) fn open_file(path: &Path) -> Result<Connection, StoreError> {
 /// As [`verify`].
 pub(super) fn verify_file(path: &Path) -> Result<Health, StoreError> {
     let mut connection = open_file(path)?;
+    refuse_unfinished_file(&connection)?;
     let moment = connection.transaction()?;
     let applied = schema::applied(&moment)?;
     schema::refuse_newer(&applied)?;
@@ -182,6 +184,7 @@ async fn verify_server(settings: &ServerSettings) -> Result<Health, StoreError> 
     let settings = ServerSettings { timeout: SERVER_TIMEOUT, ..settings.clone() };
     let (engine, connection) = open_server::looking(&settings)?;
     refuse_newer(engine, &connection).await?;
+    refuse_unfinished(engine, &connection).await?;
     let mut health = Health::default();
     let mut counts = [0; 4];
     let tables = ["device", "sensor", "alarm", "reading"];

@@ -37,6 +37,7 @@ mod idempotency;
 mod ingest;
 mod interop;
 mod jobs;
+mod moving;
 mod notification_api;
 mod notify;
 mod openapi;

@@ -4,6 +4,7 @@
 //! nothing to test. With `BROOKLET_TEST_DATABASE=URL` every other test of the suite keeps its data on
 //! that server, in a database of its own.
 
+mod moving;
 mod tls;
 
 use std::{

@@ -47,6 +47,11 @@ pub struct PartHeader {
 }
 
 impl BackupHeader {
+    /// What it holds is no file of SQLite's.
+    pub(super) fn is_dump(&self) -> bool {
+        self.parts.iter().any(|part| part.name == super::DUMP)
+    }
+
     /// Unpacked.
     pub fn original_bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).fold(0, u64::saturating_add)

@@ -1,13 +1,14 @@
-//! Backups of a SQLite file: one file that holds the database and what else a restored Brooklet needs.
+//! Backups: one file that holds the database and what else a restored Brooklet needs.
 //!
-//! The database is copied page by page from one read transaction, so the copy is of one moment while
-//! ingest goes on; it is packed afterwards, when nothing is held any more. Blocking code; whoever
-//! calls decides on which thread.
+//! A SQLite file is copied page by page from one read transaction ([`pages`]), what a server has is
+//! written as a dump from one ([`dumped`]); so both are of one moment while ingest goes on. It is packed
+//! afterwards, when nothing is held any more. Blocking code; whoever calls decides on which thread.
 //!
 //! Invariants:
 //! - A file under its final name is whole and on disk: it is written beside, synced and renamed.
 //! - What is restored takes its place after its checksum was found right, the database last.
 
+mod dumped;
 mod format;
 mod pages;
 
@@ -18,13 +19,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use self::format::{BackupHeader, PartHeader};
 use self::format::{Packing, Unpacking};
-use super::{Health, StoreError, open::lock, schema, verify::verify_file};
+pub use self::{
+    dumped::restore_backup,
+    format::{BackupHeader, PartHeader},
+};
+use super::{
+    Health, MoveError, StoreError, StoreLocation, StoreSettings, open::lock, schema,
+    verify::verify_file,
+};
 use crate::telemetry::Timestamp;
 
-/// The database among the parts.
+/// The database among the parts: a SQLite file, or what a server had.
 const DATABASE: &str = "brooklet.db";
+const DUMP: &str = "brooklet.dump";
 /// Bytes of any other part.
 const PART_MAX: u64 = 1 << 20;
 /// Room that is left on the disk.
@@ -47,6 +55,14 @@ pub enum BackupError {
     UnknownPart(String),
     #[error("{needed} bytes are needed in {folder}, and {free} are free")]
     NoRoom { needed: u64, free: u64, folder: String },
+    #[error(
+        "it is the backup of a SQLite file: restore it to one (database.url = \"sqlite://FILE\"), which `brooklet copy --to` moves to a server"
+    )]
+    OfFile,
+    #[error("what was restored is not equal to the backup: {0}")]
+    Differs(String),
+    #[error(transparent)]
+    Moving(MoveError),
     #[error("it was called off")]
     Cancelled,
     #[error("a file can't be read or written: {0}")]
@@ -59,6 +75,18 @@ impl From<rusqlite::Error> for BackupError {
     }
 }
 
+impl From<MoveError> for BackupError {
+    fn from(error: MoveError) -> Self {
+        match error {
+            MoveError::Cancelled => Self::Cancelled,
+            MoveError::Store(error) => Self::Store(error),
+            MoveError::File(error) => Self::File(error),
+            MoveError::Damaged(what) => Self::Damaged(what),
+            other => Self::Moving(other),
+        }
+    }
+}
+
 /// A small file that goes into a backup with the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupPart {
@@ -67,8 +95,7 @@ pub struct BackupPart {
 }
 
 pub struct BackupOrder<'a> {
-    /// The SQLite file.
-    pub database: &'a Path,
+    pub source: &'a StoreLocation,
     pub target: &'a Path,
     pub beside: &'a [BackupPart],
     pub made_at: Timestamp,
@@ -100,15 +127,16 @@ pub fn back_up(
     };
     refuse()?;
     let copy = Temporary::beside(target, "copy")?;
-    let source = super::verify::open_file(order.database)?;
-    let (applied, bytes) = pages::copy(&source, &copy, &mut go_on)?;
-    drop(source);
+    let Copied { name, engine, schema, bytes } = match order.source {
+        StoreLocation::File(settings) => copy_file(settings, &copy, &mut go_on)?,
+        StoreLocation::Server(settings) => dumped::dump(settings, &copy, &mut go_on)?,
+    };
     let mut parts: Vec<_> = order.beside.iter().map(BackupPart::header).collect();
-    parts.push(PartHeader { name: DATABASE.to_owned(), bytes });
+    parts.push(PartHeader { name: name.to_owned(), bytes });
     let header = BackupHeader {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        engine: "sqlite".to_owned(),
-        schema: applied.last().cloned().unwrap_or_default(),
+        engine: engine.to_owned(),
+        schema,
         made_at: order.made_at.to_string(),
         parts,
     };
@@ -128,6 +156,27 @@ pub fn back_up(
     Ok(BackupFile { header, bytes, sha256 })
 }
 
+/// What is beside the target, to be packed.
+struct Copied {
+    name: &'static str,
+    engine: &'static str,
+    /// The newest migration.
+    schema: String,
+    bytes: u64,
+}
+
+fn copy_file(
+    settings: &StoreSettings,
+    copy: &Temporary,
+    go_on: &mut impl FnMut(u64, u64) -> bool,
+) -> Result<Copied, BackupError> {
+    let source = super::verify::open_file(&settings.path)?;
+    super::moving::refuse_unfinished_file(&source)?;
+    let (applied, bytes) = pages::copy(&source, copy, go_on)?;
+    let schema = applied.last().cloned().unwrap_or_default();
+    Ok(Copied { name: DATABASE, engine: "sqlite", schema, bytes })
+}
+
 /// What a backup says of itself; nothing is checked.
 ///
 /// # Errors
@@ -145,22 +194,19 @@ pub fn check_backup(path: &Path, names: &[&str]) -> Result<(BackupHeader, Health
     let folder = TemporaryFolder::new()?;
     let database = folder.0.join(DATABASE);
     let header = unpack(path, &database, &folder.0, names)?.place()?;
-    Ok((header, verify_file(&database)?))
+    match header.is_dump() {
+        true => Ok((header, dumped::read_through(&folder.0.join(DUMP))?)),
+        false => Ok((header, verify_file(&database)?)),
+    }
 }
 
-/// Puts what a backup holds in its place: the database at `database`, parts of these `names` into
-/// `folder`. Nothing may be there yet, and no other Brooklet.
-///
-/// # Errors
-/// When something is there, the backup is damaged or of a newer version; nothing is changed then.
-pub fn restore_backup(
+/// Puts a SQLite file in its place, which is free, and parts of these `names` into `folder`.
+fn restore_file(
     path: &Path,
     database: &Path,
     folder: &Path,
     names: &[&str],
 ) -> Result<BackupHeader, BackupError> {
-    // Before the lock makes a folder for what is none.
-    format::look(path)?;
     let _lock = lock(database)?;
     for suffix in ["", "-wal", "-shm", "-journal"] {
         let path = with_suffix(database, suffix);
@@ -196,9 +242,6 @@ fn unpack(
 ) -> Result<Unpacked, BackupError> {
     let mut unpacking = Unpacking::begin(path)?;
     let header = unpacking.header.clone();
-    if header.engine != "sqlite" {
-        return Err(BackupError::UnknownPart(header.engine));
-    }
     schema::refuse_newer(std::slice::from_ref(&header.schema))?;
     let beside = database.parent().unwrap_or(Path::new("."));
     room_for(beside, header.original_bytes())?;
@@ -206,6 +249,7 @@ fn unpack(
     for part in &header.parts {
         let target = match part.name.as_str() {
             DATABASE => database.to_owned(),
+            DUMP => folder.join(DUMP),
             name if names.contains(&name) && part.bytes <= PART_MAX => folder.join(name),
             name => return Err(BackupError::UnknownPart(name.to_owned())),
         };
@@ -222,9 +266,10 @@ fn unpack(
     }
     unpacking.finish()?;
     // The database last: once it is there, all is there.
-    files.sort_by_key(|(_, target)| target == database);
+    let is_database = |target: &Path| target == database || target.ends_with(DUMP);
+    files.sort_by_key(|(_, target)| is_database(target));
     match files.last() {
-        Some((_, target)) if target == database => Ok(Unpacked { header, files }),
+        Some((_, target)) if is_database(target) => Ok(Unpacked { header, files }),
         _ => Err(BackupError::Damaged("there is no database in it")),
     }
 }

@@ -42,7 +42,7 @@ pub(in crate::store) enum Failure {
     Lost(String),
 }
 
-enum Inner {
+pub(super) enum Inner {
     Postgres(PgConnection),
     MariaDb(MySqlConnection),
 }
@@ -55,14 +55,14 @@ enum Rows {
 pub(in crate::store) struct ServerConnection {
     address: Address,
     /// Dropped before the runtime is.
-    inner: Option<Inner>,
-    runtime: Option<Runtime>,
+    pub(super) inner: Option<Inner>,
+    pub(super) runtime: Option<Runtime>,
     /// By the place of their text, which is part of the program.
     dialects: HashMap<usize, Arc<Dialect>>,
     /// Partitions that are known to be there; forgotten with a transaction that may have made them.
     pub(in crate::store) partitions: HashSet<String>,
     /// No answer for so long: the connection is given up.
-    patience: Duration,
+    pub(super) patience: Duration,
 }
 
 impl ServerConnection {
@@ -254,7 +254,7 @@ fn mariadb_values(dialect: &Dialect, values: &[Bind<'_>]) -> Result<MySqlArgumen
     Ok(arguments)
 }
 
-fn wait<T>(
+pub(super) fn wait<T>(
     runtime: Option<&Runtime>,
     patience: Duration,
     work: impl Future<Output = Result<T, sqlx::Error>>,

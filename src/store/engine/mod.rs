@@ -5,16 +5,20 @@
 //! reserved word somewhere, `ON CONFLICT`. [`dialect`] turns them into the others'.
 
 mod bind;
+mod bulk;
 mod connection;
 mod dialect;
 mod row;
+mod value;
 
 pub(super) use bind::{Bind, binds};
+pub(super) use bulk::{Piece, put_real, quoted, selected};
 pub(super) use connection::{Address, Failure, ServerConnection};
 pub(super) use dialect::Dialect;
 pub(super) use row::Row;
+pub(super) use value::{Kind, Value, Values};
 
-use sea_orm::{DatabaseBackend, Statement, Value};
+use sea_orm::{DatabaseBackend, Statement};
 
 /// What keeps the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +46,13 @@ impl Engine {
     }
 
     /// A statement for SeaORM, in this engine's words.
-    pub(super) fn statement(self, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
+    pub(super) fn statement(
+        self,
+        sql: &str,
+        values: impl IntoIterator<Item = sea_orm::Value>,
+    ) -> Statement {
         let dialect = Dialect::of(self, sql);
-        let values: Vec<Value> = values.into_iter().collect();
+        let values: Vec<sea_orm::Value> = values.into_iter().collect();
         let values = match dialect.order() {
             None => values,
             Some(order) => order.iter().filter_map(|at| values.get(*at).cloned()).collect(),

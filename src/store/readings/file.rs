@@ -328,7 +328,7 @@ impl From<&StoredReading> for Sample {
 }
 
 impl StoredReading {
-    pub(super) fn of(sensor: SensorId, sample: &Sample) -> Self {
+    pub(in crate::store) fn of(sensor: SensorId, sample: &Sample) -> Self {
         let Sample { event_time, received_at, value, quality } = *sample;
         Self { sensor, event_time, received_at, value, quality }
     }

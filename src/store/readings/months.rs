@@ -45,7 +45,7 @@ impl Month {
     }
 }
 
-const EXISTING: &str = "SELECT c.relname::text FROM pg_inherits i \
+pub(in crate::store) const PARTITIONS: &str = "SELECT c.relname::text FROM pg_inherits i \
     JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'reading'::regclass";
 
 /// Makes what partitions these readings need.
@@ -66,7 +66,7 @@ pub(super) fn ensure(
     if needed.is_empty() {
         return Ok(());
     }
-    let existing = transaction.query(EXISTING, &[], |row| row.text(0))?;
+    let existing = transaction.query(PARTITIONS, &[], |row| row.text(0))?;
     for month in needed {
         let table = month.table();
         if !existing.contains(&table)
@@ -78,6 +78,27 @@ pub(super) fn ensure(
         transaction.note_partition(table);
     }
     Ok(())
+}
+
+/// The partitions that readings of these times need, each with what makes it.
+pub(in crate::store) fn partitions_of(
+    times: impl Iterator<Item = Timestamp>,
+) -> Vec<(String, String)> {
+    let mut months = BTreeSet::new();
+    let mut last = None;
+    for time in times {
+        // Most lie close together.
+        let day = time.as_micros().div_euclid(86_400_000_000);
+        if last != Some(day) {
+            months.extend(Month::of(time));
+            last = Some(day);
+        }
+    }
+    let made = |month: Month| {
+        let (start, end) = month.start().zip(month.next().start())?;
+        Some((month.table(), partition(&month.table(), start, end)))
+    };
+    months.into_iter().filter_map(made).collect()
 }
 
 /// A table that is attached afterwards: readers of others are not stopped by it.

@@ -152,7 +152,7 @@ async fn since_in_file(
 }
 
 /// Whether a reading is one of those that came late.
-pub(super) fn is_late(reading: &StoredReading) -> bool {
+pub(in crate::store) fn is_late(reading: &StoredReading) -> bool {
     reading.received_at.micros_since(reading.event_time) > LATE_MICROS
 }
 
