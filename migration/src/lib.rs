@@ -15,6 +15,7 @@ mod m0007_late_readings;
 mod m0008_resources;
 mod m0009_servers;
 mod m0010_reading_chunks;
+mod m0011_server_rollups;
 
 pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_resources::Migration),
             Box::new(m0009_servers::Migration),
             Box::new(m0010_reading_chunks::Migration),
+            Box::new(m0011_server_rollups::Migration),
         ]
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Data;
 const HISTORY_SENSORS_MAX: usize = 1_000;
 /// Sensors of one statistics request.
 const STATISTICS_SENSORS_MAX: usize = 100;
+/// Percentiles of one request.
+const PERCENTILES_MAX: usize = 10;
 /// Buckets in one answer, over all its sensors.
 const BUCKETS_MAX: i64 = 10_000;
 /// The longest range of one statistics request: 400 days.
@@ -60,6 +62,17 @@ struct Statistics {
     mean: Option<f64>,
     /// Standard deviation of the population
     stddev: Option<f64>,
+    /// Those of `percentiles`, in that order; none without values. Each is within 1 % of the exact one
+    /// (nearest rank). By minutes there are none where raw readings have gone
+    percentiles: Option<Vec<Percentile>>,
+}
+
+/// A value that a part of all values does not pass
+#[derive(Debug, Clone, PartialEq, Object)]
+struct Percentile {
+    /// How many of a hundred, 0 to 100
+    percent: f64,
+    value: f64,
 }
 
 /// A value and when it was taken
@@ -246,7 +259,7 @@ impl Data {
     /// Statistics of a range
     ///
     /// Per sensor: count, min, max, mean, standard deviation, first and last; with `bucket` as a
-    /// series, too.
+    /// series, too; with `percentiles` these of both, good to 1 % of the value.
     #[oai(
         path = "/api/data/statistics",
         method = "get",
@@ -270,9 +283,12 @@ impl Data {
         to: Query<Option<Time>>,
         /// Length of the buckets of a series
         bucket: Query<Option<BucketSize>>,
+        /// Percentiles wanted, such as `50,95,99`: 1 to 10 numbers from 0 to 100
+        percentiles: Query<Option<String>>,
     ) -> Answer<Page<SensorStatistics>> {
         let of = Selection::of(device_id.0, sensor_id.0, sensor.0);
-        statistics(&api, &of, (from.0, to.0), bucket.0).await.into()
+        let wanted = (bucket.0, percentiles.0.as_deref());
+        statistics(&api, &of, (from.0, to.0), wanted).await.into()
     }
 }
 
@@ -367,8 +383,9 @@ async fn statistics(
     api: &Api,
     of: &Selection,
     (from, to): (Option<Time>, Option<Time>),
-    bucket: Option<BucketSize>,
+    (bucket, percentiles): (Option<BucketSize>, Option<&str>),
 ) -> Result<Page<SensorStatistics>, Fault> {
+    let percentiles = percentiles.map_or(Ok(Vec::new()), read_percentiles)?;
     let now = Timestamp::from_micros(api.clock.unix_micros()).plus_micros(1);
     let to = to.map_or(now, |time| time.0);
     let from = from.map_or(to.plus_micros(-DAY), |time| time.0);
@@ -393,12 +410,18 @@ async fn statistics(
     }
     let mut items = Vec::with_capacity(sensors.len());
     for sensor in sensors {
-        let query = StatisticsQuery { sensor: sensor.id, from, to, bucket };
+        let query = StatisticsQuery {
+            sensor: sensor.id,
+            from,
+            to,
+            bucket,
+            percentiles: percentiles.clone(),
+        };
         let found = api.store.statistics(query).await?;
         let timed = |(time, value)| TimedValue { event_time: Time(time), value };
         let series = found.series.iter().map(|(start, statistics)| BucketStatistics {
             start: Time(*start),
-            statistics: (*statistics).into(),
+            statistics: Statistics::of(statistics, &percentiles),
         });
         items.push(SensorStatistics {
             device: sensor.device.to_string(),
@@ -407,7 +430,7 @@ async fn statistics(
             unit: sensor.settings().unit.map(|unit| unit.to_string()),
             from: Time(from),
             to: Time(to),
-            statistics: found.whole.into(),
+            statistics: Statistics::of(&found.whole, &percentiles),
             first: found.first.map(timed),
             last: found.last.map(timed),
             series: bucket.map(|_| series.collect()),
@@ -416,9 +439,28 @@ async fn statistics(
     Ok(Page::new(items, None))
 }
 
-impl From<ValueStatistics> for Statistics {
-    fn from(statistics: ValueStatistics) -> Self {
-        let ValueStatistics { count, min, max, mean, stddev } = statistics;
-        Self { count, min, max, mean, stddev }
+fn read_percentiles(text: &str) -> Result<Vec<f64>, Fault> {
+    let invalid = |detail: String| Fault::invalid("percentiles", detail);
+    let read = |part: &str| {
+        let number =
+            part.trim().parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent));
+        number.ok_or_else(|| invalid(format!("\"{part}\" is no number from 0 to 100")))
+    };
+    let percentiles: Vec<f64> = text.split(',').map(read).collect::<Result<_, _>>()?;
+    if percentiles.len() > PERCENTILES_MAX {
+        return Err(invalid(format!("at most {PERCENTILES_MAX} percentiles can be asked for")));
+    }
+    Ok(percentiles)
+}
+
+impl Statistics {
+    fn of(found: &ValueStatistics, percentiles: &[f64]) -> Self {
+        let ValueStatistics { count, min, max, mean, stddev, .. } = *found;
+        let values = percentiles.iter().zip(&found.percentiles);
+        let values: Vec<Percentile> = values
+            .map(|(percent, value)| Percentile { percent: *percent, value: *value })
+            .collect();
+        let percentiles = Some(values).filter(|values| !values.is_empty());
+        Self { count, min, max, mean, stddev, percentiles }
     }
 }

@@ -210,7 +210,8 @@ async fn few(
     (from, to): Range,
     points: u32,
 ) -> Result<Option<Vec<StoredReading>>, Fault> {
-    let query = StatisticsQuery { sensor: sensor.id, from, to, bucket: None };
+    let query =
+        StatisticsQuery { sensor: sensor.id, from, to, bucket: None, percentiles: Vec::new() };
     let counted = api.store.statistics(query).await?.whole.count;
     if counted > u64::from(points) {
         return Ok(None);

@@ -10,6 +10,7 @@ mod allotment;
 pub mod logging;
 mod maintenance;
 mod retention;
+mod rollups;
 mod sockets;
 mod tasks;
 mod wiring;
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 pub(crate) use self::wiring::store_location;
 use self::{
     alarm_upkeep::AlarmUpkeep, allotment::Allotment, maintenance::Maintenance,
-    retention::Retention, sockets::Sockets, tasks::Tasks, wiring::Doors,
+    retention::Retention, rollups::RollUps, sockets::Sockets, tasks::Tasks, wiring::Doors,
 };
 use crate::{
     access::{Access, AccessError, ConsoleFile, FirstStart},
@@ -266,6 +267,12 @@ impl App {
             settings: Arc::new(self.settings.retention.clone()),
         };
         retention.start(&mut tasks);
+        let rollups = RollUps {
+            store: self.store.clone(),
+            registry: self.api.registry.clone(),
+            clock: self.api.clock.clone(),
+        };
+        rollups.start(&mut tasks);
         let allotment = Allotment {
             store: self.store.clone(),
             registry: self.api.registry.clone(),

@@ -247,7 +247,8 @@ fn check(settings: &Settings, source: &Source<'_>) -> Result<(), ConfigError> {
         let path = "database.readings_in_memory";
         return Err(source.wrong(path, format!("{path} must be at least 1000")));
     }
-    if let Some((path, what)) = settings.retention.mistake() {
+    let retention = settings.retention.mistake();
+    if let Some((path, what)) = retention.or_else(|| settings.mistake_on_server()) {
         return Err(source.wrong(&path, what));
     }
     Ok(())

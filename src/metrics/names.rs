@@ -70,6 +70,9 @@ metrics! {
     STORE_PACKED = "brooklet_store_packed_readings_total", "Readings packed into chunks (SQLite).", counter;
     STORE_FREE_BYTES = "brooklet_store_free_bytes", "Bytes that are free on the disk that the SQLite file is on.", gauge;
     STORE_USED_BYTES = "brooklet_store_used_bytes", "Bytes that the database has in use, pages that deletions have freed left out.", gauge;
+    ROLLUP_HOURS = "brooklet_rollup_hours_total", "Statistics by hour made, the first time and again (PostgreSQL, MariaDB).", counter;
+    ROLLUP_STALE = "brooklet_rollup_stale_hours", "Hours whose statistics are to be made again, as of the last look: readings came late, or went.", gauge;
+    ROLLUP_WAITING = "brooklet_rollup_waiting", "Sensors and stale hours that the present look has still to do (PostgreSQL, MariaDB).", gauge;
     RETENTION_DROPPED = "brooklet_retention_dropped_readings_total", "Raw readings dropped because of their age, or for want of room.", counter;
     RETENTION_LAST_RUN = "brooklet_retention_last_run_timestamp_seconds", "When what is too old was last looked for, to the end, since 1970.", gauge;
     STREAM_CLIENTS = "brooklet_stream_clients", "WebSocket and Server-Sent Events clients connected, by transport.", gauge;

@@ -42,12 +42,14 @@ struct Row {
 
 /// From the device to its alarms to their events: the cross join keeps this order, as a range may hold the
 /// events of a whole fleet.
-pub(super) const MARKS: &str = "SELECT e.alarm_id, e.at, e.severity, e.kind \
+pub(super) const MARKS: &str = "SELECT e.alarm_id, e.at, \
+    CAST(e.severity AS BIGINT) AS severity, e.kind \
     FROM alarm a CROSS JOIN alarm_event e WHERE e.alarm_id = a.id AND a.device = ?1 \
     AND coalesce(a.sensor_id, 0) = coalesce(?2, 0) AND a.changed_at >= ?3 \
     AND e.kind IN ('raised', 'cleared', 'latched', 'forced_clear') \
     AND e.at >= ?3 AND e.at < ?4 ORDER BY e.at DESC LIMIT ?5";
-pub(super) const ACTIVE: &str = "SELECT device, count(*) AS count, max(severity) AS severity \
+pub(super) const ACTIVE: &str = "SELECT device, count(*) AS count, \
+    CAST(max(severity) AS BIGINT) AS severity \
     FROM alarm WHERE closed = FALSE AND active = TRUE GROUP BY device";
 
 impl Store {

@@ -130,7 +130,7 @@ impl Store {
     pub async fn first_unacknowledged(&self) -> Result<Vec<(u8, Timestamp)>, StoreError> {
         let rows = self.rows(FIRST_UNACKNOWLEDGED, [false.into()]).await?;
         let read = |row: &QueryResult| {
-            let severity = u8::try_from(row.try_get::<i64>("", "severity")?).unwrap_or(0);
+            let severity = u8::try_from(row.try_get::<i16>("", "severity")?).unwrap_or(0);
             Ok((severity, Timestamp::from_micros(row.try_get("", "raised_at")?)))
         };
         rows.iter().map(read).collect()

@@ -84,8 +84,8 @@ pub use open_server::{InvalidUrl, ServerSettings, check_url};
 pub use outbox::{DueNotifications, NotificationQuery, OutboxCount, WaitingNotifications};
 pub use readings::{
     Appended, ArrivalQuery, Arrivals, Bucket, EnvelopeBucket, EnvelopeQuery, EnvelopeValues,
-    HistoryPage, HistoryQuery, LeftOut, Old, Order, ReadingsSince, Removed, SensorStatistics,
-    SinceQuery, StatisticsQuery, TimeRange, ValueStatistics,
+    HistoryPage, HistoryQuery, LeftOut, Old, Order, ReadingsSince, Removed, RollUps, RolledUp,
+    SensorStatistics, SinceQuery, StatisticsQuery, TimeRange, ValueStatistics,
 };
 pub use room::{RoomLimits, RoomSeen};
 pub use rows::{
@@ -118,6 +118,7 @@ enum Place {
         /// Holds the lock; the committer's while there is one.
         session: writer::Parked,
         signals: Arc<WriterSignals>,
+        rolled: Arc<readings::Rolled>,
     },
 }
 

@@ -91,8 +91,10 @@ impl Store {
     pub fn writer(&self, busy_timeout: Duration) -> Result<Writer, StoreError> {
         match &self.place {
             Place::File(file) => Writer::sqlite(file, busy_timeout, self.gate.clone()),
-            Place::Server { session, shown, .. } => Writer::server(session, self.gate.clone())
-                .ok_or_else(|| StoreError::InUse { path: shown.to_string() }),
+            Place::Server { session, shown, rolled, .. } => {
+                Writer::server(session, self.gate.clone(), rolled)
+                    .ok_or_else(|| StoreError::InUse { path: shown.to_string() })
+            }
         }
     }
 

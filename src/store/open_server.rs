@@ -17,6 +17,7 @@ use super::{
     engine::{Address, ServerConnection},
     moving::refuse_unfinished,
     open::refuse_newer,
+    readings::Rolled,
     writer::{Demands, Session},
 };
 
@@ -87,6 +88,8 @@ impl Store {
         let signals = session.signals();
         let session = spawn_blocking(move || session.start().map(|()| session));
         let session = session.await.map_err(|_| stopped())??;
+        // Under the lock, which keeps what is stored as it is.
+        let rolled = Rolled::load(engine, &seldom).await?;
         Ok(Self {
             readers: pool(&address, settings.readers.max(1), settings, true),
             seldom,
@@ -97,6 +100,7 @@ impl Store {
                 settings: Arc::new(settings.clone()),
                 session: Arc::new(parking_lot::Mutex::new(Some(Box::new(session)))),
                 signals,
+                rolled: Arc::new(rolled),
             },
         })
     }

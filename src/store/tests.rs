@@ -18,7 +18,9 @@ mod migrations;
 mod outbox;
 mod plans;
 mod retention;
+mod rollups;
 mod servers;
+mod statements;
 
 use servers::is_sqlite;
 pub(in crate::store) use servers::open;
@@ -240,6 +242,7 @@ proptest! {
                 from: Timestamp::UNIX_EPOCH,
                 to: Timestamp::MAX,
                 bucket: None,
+                percentiles: Vec::new(),
             };
             let found = store.statistics(query).await.unwrap().whole;
             let n = values.len() as f64;

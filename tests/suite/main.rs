@@ -43,6 +43,7 @@ mod notify;
 mod openapi;
 mod overview;
 mod people;
+mod percentiles;
 mod raw_http;
 mod resources;
 mod retention;

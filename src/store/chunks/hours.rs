@@ -11,13 +11,13 @@ use super::{
 use crate::telemetry::{SensorId, Timestamp};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Span {
+pub(in crate::store) enum Span {
     Hour,
     Day,
 }
 
 impl Span {
-    pub(super) fn micros(self) -> i64 {
+    pub(in crate::store) fn micros(self) -> i64 {
         match self {
             Self::Hour => HOUR,
             Self::Day => DAY,
@@ -25,19 +25,19 @@ impl Span {
     }
 
     /// Table and column.
-    fn names(self) -> (&'static str, &'static str) {
+    pub(in crate::store) fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Hour => ("reading_hour", "hour"),
             Self::Day => ("reading_day", "day"),
         }
     }
 
-    pub(super) fn of(self, time: i64) -> i64 {
+    pub(in crate::store) fn of(self, time: i64) -> i64 {
         time.div_euclid(self.micros())
     }
 }
 
-const COLUMNS: &str = "count, valued, min, max, sum, m2, first, last, sketch";
+pub(in crate::store) const COLUMNS: &str = "count, valued, min, max, sum, m2, first, last, sketch";
 
 /// Roll-ups of spans from the first number on, before the second; in order.
 pub(super) fn between(

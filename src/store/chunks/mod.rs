@@ -30,12 +30,14 @@ mod hours;
 mod journal;
 mod minutes;
 mod moving;
+mod parts;
 mod recent;
 mod retention;
 mod rollup;
 mod sketch;
 mod stage;
 mod statistics;
+mod sums;
 mod table;
 mod tail;
 mod verify;
@@ -65,6 +67,11 @@ pub use statistics::Piece;
 pub use verify::{Finding, Verified, verify};
 pub use view::{Order, Reader};
 pub use write_back::{PAGES_MAX, Synced, write_back};
+
+pub(in crate::store) use hours::{COLUMNS, Span};
+pub(in crate::store) use parts::{Known, Source, next_part};
+pub(in crate::store) use rollup::{DAY, HOUR};
+pub(in crate::store) use sums::Sums;
 
 use crate::telemetry::{Quality, SensorId, Timestamp};
 use table::Cache;

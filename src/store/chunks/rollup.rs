@@ -4,8 +4,8 @@ use super::{Sample, Sketch};
 use crate::telemetry::Timestamp;
 
 pub(super) const MINUTE: i64 = 60_000_000;
-pub(super) const HOUR: i64 = 60 * MINUTE;
-pub(super) const DAY: i64 = 24 * HOUR;
+pub(in crate::store) const HOUR: i64 = 60 * MINUTE;
+pub(in crate::store) const DAY: i64 = 24 * HOUR;
 
 /// Statistics of a span of time; of values, those of bad quality included.
 #[derive(Debug, Clone, PartialEq)]

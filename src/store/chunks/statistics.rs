@@ -1,15 +1,13 @@
 //! Statistics of a range and of its spans: from roll-ups where whole hours or days are wanted, from the
 //! readings themselves elsewhere.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::ControlFlow,
-};
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use super::{
-    ChunkError, Reader, Rollup, Sample, Sketch,
+    ChunkError, Reader, Rollup, Sample, Sums,
     hours::{self, Span},
     minutes,
+    parts::{Known, Source, next_part},
     rollup::{DAY, HOUR},
     view::{Order, View},
 };
@@ -52,10 +50,11 @@ impl Reader<'_> {
         let (from, to) = (from.as_micros(), to.as_micros());
         let view = self.view(sensor, (from, to), None)?;
         let width = width.map(|width| width.max(1));
-        let mut sums = Sums { width, with_sketch, from, open: None, spans: BTreeMap::new() };
+        let mut sums = Sums::new(width, with_sketch, from);
+        let known = view.known();
         let mut at = from;
         while at < to {
-            let part = next_part(&view, at, to, width);
+            let part = next_part(&known, at, to, width);
             match part.source {
                 Source::Raw => {
                     view.visit((at, part.end), Order::Ascending, |sample| {
@@ -71,8 +70,7 @@ impl Reader<'_> {
             }
             at = part.end;
         }
-        sums.close();
-        Ok(Envelope { spans: sums.spans.into_values().collect() })
+        Ok(Envelope { spans: sums.into_spans() })
     }
 }
 
@@ -111,53 +109,19 @@ impl Reader<'_> {
     }
 }
 
-/// Where a part of the range is read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Raw,
-    /// Whole hours or days.
-    Rolled(Span),
-    /// No raw readings are kept there.
-    Dropped,
-}
-
-struct Part {
-    source: Source,
-    end: i64,
-}
-
-/// The next part that is read in one way.
-fn next_part(view: &View<'_>, at: i64, to: i64, width: Option<i64>) -> Part {
-    let raw_from = view.series.raw_from.unwrap_or(i64::MIN);
-    let rolled = view.series.rolled_upto.unwrap_or(i64::MIN);
-    if at < raw_from {
-        return Part { source: Source::Dropped, end: raw_from.min(to) };
+impl View<'_> {
+    /// What roll-ups can be relied on for.
+    fn known(&self) -> Known<impl Fn(i64, i64) -> Option<i64>> {
+        let disturbed = move |from, to| {
+            let first = self.tail_between(from, to).first()?;
+            Some(first.event_time.as_micros().div_euclid(HOUR) * HOUR)
+        };
+        Known {
+            rolled_upto: self.series.rolled_upto.unwrap_or(i64::MIN),
+            raw_from: self.series.raw_from.unwrap_or(i64::MIN),
+            disturbed,
+        }
     }
-    let fits = |micros: i64| width.is_none_or(|width| width % micros == 0);
-    if at >= rolled || !fits(HOUR) {
-        return Part { source: Source::Raw, end: to };
-    }
-    let end = rolled.min(to);
-    // To the next time that the tail has something at: the hour of that is read raw.
-    let disturbed = view.tail_between(at, end).first();
-    let disturbed = disturbed.map(|sample| sample.event_time.as_micros().div_euclid(HOUR) * HOUR);
-    if let Some(hour) = disturbed.filter(|hour| *hour <= at) {
-        return Part { source: Source::Raw, end: end.min(hour + HOUR) };
-    }
-    let end = disturbed.map_or(end, |hour| hour.min(end));
-    let down = |time: i64, micros: i64| time.div_euclid(micros) * micros;
-    let up = |time: i64, micros: i64| down(time.saturating_add(micros - 1), micros);
-    // Days where whole days fit, hours up to them and behind them, readings at the edges.
-    if fits(DAY) && at == down(at, DAY) && down(end, DAY) > at {
-        return Part { source: Source::Rolled(Span::Day), end: down(end, DAY) };
-    }
-    if at != down(at, HOUR) || down(end, HOUR) <= at {
-        return Part { source: Source::Raw, end: end.min(up(at.saturating_add(1), HOUR)) };
-    }
-    let hours_end = down(end, HOUR);
-    let day = up(at.saturating_add(1), DAY);
-    let has_day = fits(DAY) && day.saturating_add(DAY) <= hours_end;
-    Part { source: Source::Rolled(Span::Hour), end: if has_day { day } else { hours_end } }
 }
 
 fn add_rolled(
@@ -176,7 +140,7 @@ fn add_rolled(
 /// What is left of dropped readings, and what has come late.
 fn add_dropped(view: &View<'_>, range: (i64, i64), sums: &mut Sums) -> Result<(), ChunkError> {
     sums.close();
-    let is_fine = sums.width.is_some_and(|width| width % HOUR != 0);
+    let is_fine = sums.is_fine();
     for rollup in dropped(view, range, is_fine)? {
         sums.merge(&rollup, true);
     }
@@ -206,58 +170,4 @@ pub(super) fn dropped(
     }
     all.append(&mut hours);
     Ok(all)
-}
-
-struct Sums {
-    width: Option<i64>,
-    with_sketch: bool,
-    from: i64,
-    /// The span that readings are being added to.
-    open: Option<Rollup>,
-    spans: BTreeMap<Timestamp, Rollup>,
-}
-
-impl Sums {
-    fn start(&self, time: i64) -> Timestamp {
-        let start = self.width.map(|width| time.div_euclid(width).saturating_mul(width));
-        Timestamp::from_micros(start.unwrap_or(self.from))
-    }
-
-    /// A reading that is behind all others.
-    fn add(&mut self, sample: &Sample) {
-        let start = self.start(sample.event_time.as_micros());
-        if self.open.as_ref().is_none_or(|open| open.start != start) {
-            self.close();
-        }
-        let open = self.open.get_or_insert_with(|| Rollup::new(start));
-        if self.with_sketch { open.add(sample.value) } else { open.add_plain(sample.value) }
-    }
-
-    fn close(&mut self) {
-        if let Some(open) = self.open.take() {
-            self.merge(&open, true);
-        }
-    }
-
-    /// A reading of a span that is there.
-    fn add_late(&mut self, sample: &Sample) {
-        let mut one = Rollup::new(sample.event_time);
-        one.add(sample.value);
-        self.merge(&one, false);
-    }
-
-    fn merge(&mut self, rollup: &Rollup, is_behind: bool) {
-        let start = self.start(rollup.start.as_micros());
-        let span = self.spans.entry(start).or_insert_with(|| Rollup::new(start));
-        let last = span.last;
-        span.merge(rollup);
-        if span.valued > rollup.valued || rollup.valued == 0 {
-            span.last = if is_behind && rollup.valued > 0 { rollup.last } else { last };
-        } else {
-            span.last = rollup.last;
-        }
-        if !self.with_sketch {
-            span.sketch = Sketch::default();
-        }
-    }
 }

@@ -53,6 +53,7 @@ impl Transaction<'_> {
             }
             Engine::MariaDb => self.append_to_mariadb(readings)?,
         };
+        self.mark_hours(fresh.iter().copied())?;
         let mut fresh: HashMap<Key, ()> = fresh.into_iter().map(|key| (key, ())).collect();
         let appended = readings.iter().map(|reading| {
             let key = key(reading);
@@ -140,6 +141,7 @@ impl Transaction<'_> {
         }
         let values = binds![sensor, event_time, reading.received_at, reading.value, quality];
         self.execute(REPLACE, &values)?;
+        self.mark_hours([(sensor, event_time)])?;
         if self.engine() == Engine::MariaDb && is_late(reading) {
             self.execute(NOTE_LATE, &binds![reading.received_at, sensor, event_time])?;
         }

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, num::NonZeroI64};
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
 use super::{Bucket, Store, StoreError};
 use crate::{
@@ -47,7 +47,7 @@ pub struct EnvelopeValues {
 
 /// Servers' planners group without sorting; but for the values at the edges.
 const GROUPED: &str = "SELECT event_time - (event_time % ?4 + ?4) % ?4 AS start, \
-    count(*) AS count, min(event_time) AS first_at, max(event_time) AS last_at, \
+    count(*) AS count, count(value) AS valued, min(event_time) AS first_at, max(event_time) AS last_at, \
     max(quality) AS quality, min(value) AS low, max(value) AS high, avg(value) AS mean, \
     min(CASE WHEN value IS NULL THEN NULL ELSE event_time END) AS first_valued, \
     max(CASE WHEN value IS NULL THEN NULL ELSE event_time END) AS last_valued \
@@ -65,6 +65,7 @@ const EDGES: &str = "SELECT r.event_time, r.value FROM (SELECT \
 struct Grouped {
     start: i64,
     count: i64,
+    valued: i64,
     first_at: i64,
     last_at: i64,
     quality: i64,
@@ -89,24 +90,62 @@ impl Store {
     pub async fn envelope(&self, query: EnvelopeQuery) -> Result<Vec<EnvelopeBucket>, StoreError> {
         match self.file() {
             Some(file) => file.read(move |reader| in_file(reader, query)).await,
-            None => self.grouped(query).await,
+            None => self.of_rows(query).await,
         }
     }
 
-    async fn grouped(&self, query: EnvelopeQuery) -> Result<Vec<EnvelopeBucket>, StoreError> {
+    /// Roll-ups where readings are dropped, rows from there on.
+    async fn of_rows(&self, query: EnvelopeQuery) -> Result<Vec<EnvelopeBucket>, StoreError> {
+        let (from, to, bucket) = (query.from.as_micros(), query.to.as_micros(), query.bucket.get());
+        let snapshot = self.snapshot(query.sensor).await?;
+        let raw_from = snapshot.raw_from((from, to));
+        let mut pieces: Vec<Piece> = Vec::new();
+        if from < raw_from {
+            for rollup in snapshot.dropped((from, raw_from)).await? {
+                add(&mut pieces, rollup.start, bucket, |piece| piece.add_dropped(&rollup));
+            }
+        }
+        for piece in self.grouped(&snapshot.transaction, query, raw_from).await? {
+            match pieces.last_mut().filter(|last| last.start == piece.start) {
+                Some(last) => last.take(&piece),
+                None => pieces.push(piece),
+            }
+        }
+        snapshot.end().await?;
+        Ok(pieces.into_iter().map(Piece::bucket).collect())
+    }
+
+    async fn grouped(
+        &self,
+        connection: &impl ConnectionTrait,
+        query: EnvelopeQuery,
+        from: i64,
+    ) -> Result<Vec<Piece>, StoreError> {
         let values: [Value; 4] = [
             query.sensor.0.into(),
-            query.from.as_micros().into(),
+            from.into(),
             query.to.as_micros().into(),
             query.bucket.get().into(),
         ];
         let grouped = self.engine.statement(GROUPED, values.clone());
-        let grouped = Grouped::find_by_statement(grouped).all(&self.readers).await?;
+        let grouped = Grouped::find_by_statement(grouped).all(connection).await?;
         let edges = self.engine.statement(EDGES, values);
-        let edges = Edge::find_by_statement(edges).all(&self.readers).await?;
+        let edges = Edge::find_by_statement(edges).all(connection).await?;
         let edges: HashMap<_, _> =
             edges.into_iter().map(|edge| (edge.event_time, edge.value)).collect();
-        Ok(grouped.into_iter().map(|row| row.bucket(&edges)).collect())
+        Ok(grouped.into_iter().map(|row| row.piece(&edges)).collect())
+    }
+}
+
+/// Adds to the last piece, which is begun where another was: what is seen is in order.
+fn add(pieces: &mut Vec<Piece>, at: Timestamp, bucket: i64, add: impl FnOnce(&mut Piece)) {
+    let micros = at.as_micros();
+    let start = micros - micros.rem_euclid(bucket);
+    if pieces.last().is_none_or(|piece| piece.start != start) {
+        pieces.push(Piece::new(start, at));
+    }
+    if let Some(piece) = pieces.last_mut() {
+        add(piece);
     }
 }
 
@@ -132,16 +171,10 @@ fn in_file(reader: &Reader<'_>, query: EnvelopeQuery) -> Result<Vec<EnvelopeBuck
             Seen::Reading(sample) => sample.event_time,
             Seen::Dropped(rollup) => rollup.start,
         };
-        let micros = at.as_micros();
-        let start = micros - micros.rem_euclid(bucket);
-        if pieces.last().is_none_or(|piece| piece.start != start) {
-            pieces.push(Piece::new(start, at));
-        }
-        let Some(piece) = pieces.last_mut() else { return };
-        match seen {
+        add(&mut pieces, at, bucket, |piece| match seen {
             Seen::Reading(sample) => piece.add(sample),
             Seen::Dropped(rollup) => piece.add_dropped(rollup),
-        }
+        });
     })?;
     Ok(pieces.into_iter().map(Piece::bucket).collect())
 }
@@ -182,6 +215,18 @@ impl Piece {
         }
     }
 
+    /// Takes one in that lies behind.
+    fn take(&mut self, other: &Self) {
+        self.count += other.count;
+        self.last_at = other.last_at;
+        if other.quality.code() > self.quality.code() {
+            self.quality = other.quality;
+        }
+        if let Some((range, edges)) = other.range.zip(other.edges) {
+            self.widen(other.valued, other.sum, range, edges);
+        }
+    }
+
     fn widen(&mut self, valued: u64, sum: f64, (low, high): (f64, f64), edges: (f64, f64)) {
         self.valued += valued;
         self.sum += sum;
@@ -204,16 +249,19 @@ impl Piece {
 }
 
 impl Grouped {
-    fn bucket(&self, edges: &HashMap<i64, f64>) -> EnvelopeBucket {
+    fn piece(&self, edges: &HashMap<i64, f64>) -> Piece {
         let edge = |at: Option<i64>| edges.get(&at?).copied();
-        let edges = (edge(self.first_valued), edge(self.last_valued));
-        EnvelopeBucket {
-            start: Timestamp::from_micros(self.start),
-            count: u64::try_from(self.count).unwrap_or(0),
+        let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
+        Piece {
+            start: self.start,
+            count: unsigned(self.count),
             first_at: Timestamp::from_micros(self.first_at),
             last_at: Timestamp::from_micros(self.last_at),
-            values: values((self.low, self.high), self.mean, edges),
             quality: Quality::from_code(self.quality),
+            valued: unsigned(self.valued),
+            sum: self.mean.map_or(0.0, |mean| mean * self.valued as f64),
+            range: self.low.zip(self.high),
+            edges: edge(self.first_valued).zip(edge(self.last_valued)),
         }
     }
 }

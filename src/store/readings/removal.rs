@@ -10,19 +10,13 @@ use crate::{
 
 /// Rows deleted in one go: a batch of ingest waits for one such step, which takes milliseconds.
 const STEP: u64 = 2_000;
-const DELETE_READINGS: &str = "DELETE FROM reading WHERE sensor_id = ?1 AND event_time \
-    IN (SELECT event_time FROM reading WHERE sensor_id = ?1 AND event_time >= ?2 AND \
-    event_time < ?3 LIMIT ?4)";
 pub(in crate::store) const DELETE_CLAIMED: &str = "DELETE FROM reading_claimed_time WHERE sensor_id = ?1 AND \
     event_time IN (SELECT event_time FROM reading_claimed_time WHERE sensor_id = ?1 AND \
     event_time >= ?2 AND event_time < ?3 LIMIT ?4)";
 
-/// MariaDB's own form: it would read all of the sensor's rows for the others.
-const DELETE_MARIADB: [&str; 2] = [
-    "DELETE FROM reading WHERE sensor_id = ?1 AND event_time >= ?2 AND event_time < ?3 LIMIT ?4",
-    "DELETE FROM reading_claimed_time WHERE sensor_id = ?1 AND event_time >= ?2 \
-     AND event_time < ?3 LIMIT ?4",
-];
+/// MariaDB's own form: it would read all of the sensor's rows for the other.
+const DELETE_CLAIMED_MARIADB: &str = "DELETE FROM reading_claimed_time WHERE sensor_id = ?1 AND \
+    event_time >= ?2 AND event_time < ?3 LIMIT ?4";
 
 /// Event times from the first on, before the second.
 pub type TimeRange = (Timestamp, Timestamp);
@@ -45,19 +39,19 @@ impl Store {
         sensor: SensorId,
         range: TimeRange,
     ) -> Result<Removed, StoreError> {
-        let [delete, _] = self.deletions();
-        let (readings, has_more) = match self.file() {
-            Some(file) => {
+        let (readings, has_more) = match (self.file(), self.rolled()) {
+            (Some(file), _) => {
                 let erased = file.change(move |readings, connection, gate| {
                     readings.erase(connection, sensor, range, || gate.blocking_lock())
                 });
                 let erased = erased.await?;
                 (erased.readings, erased.has_more)
             }
-            None => {
-                let deleted = self.delete_some(delete, sensor, range).await?;
-                (deleted, deleted == STEP)
+            (None, Some(rolled)) => {
+                let removed = self.delete_rows(rolled, sensor, range).await?;
+                (removed.readings, removed.has_more)
             }
+            (None, None) => (0, false),
         };
         if has_more {
             return Ok(Removed { readings, has_more });
@@ -71,16 +65,11 @@ impl Store {
         sensor: SensorId,
         range: TimeRange,
     ) -> Result<bool, StoreError> {
-        let [_, claimed] = self.deletions();
+        let claimed = match self.engine {
+            Engine::MariaDb => DELETE_CLAIMED_MARIADB,
+            Engine::Sqlite | Engine::Postgres => DELETE_CLAIMED,
+        };
         Ok(self.delete_some(claimed, sensor, range).await? == STEP)
-    }
-
-    /// Of readings, and of claimed times.
-    fn deletions(&self) -> [&'static str; 2] {
-        match self.engine {
-            Engine::MariaDb => DELETE_MARIADB,
-            Engine::Sqlite | Engine::Postgres => [DELETE_READINGS, DELETE_CLAIMED],
-        }
     }
 
     /// A sensor's reading with the newest event time.

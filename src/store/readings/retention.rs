@@ -1,5 +1,5 @@
-//! Dropping readings of long ago, in steps that ingest can get between: in chunks raw ones go before what
-//! was made of them; rows just go.
+//! Dropping readings of long ago, in steps that ingest can get between: raw ones go before what was made of
+//! them.
 
 use sea_orm::ConnectionTrait;
 
@@ -12,7 +12,8 @@ use crate::{
 /// What is to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Old {
-    /// Readings. Statistics by hour and day stay, those by minute with `keeps_minutes`; on servers none.
+    /// Readings. Statistics by hour and day stay, those by minute with `keeps_minutes`, which is for
+    /// SQLite.
     Raw { keeps_minutes: bool },
     /// Statistics by hour and minute, where readings are gone.
     Hours,
@@ -20,9 +21,6 @@ pub enum Old {
     Days,
 }
 
-/// A row of the table before a time.
-const READING: &str =
-    "SELECT event_time FROM reading WHERE sensor_id = ?1 AND event_time < ?2 LIMIT 1";
 const CLAIMED: &str =
     "SELECT event_time FROM reading_claimed_time WHERE sensor_id = ?1 AND event_time < ?2 LIMIT 1";
 
@@ -42,14 +40,23 @@ impl Store {
     ) -> Result<Removed, StoreError> {
         let micros = before.as_micros();
         let hour = Timestamp::from_micros(micros - micros.rem_euclid(HOUR));
-        let Some(file) = self.file() else {
-            return match old {
-                Old::Raw { .. } if self.has_before(READING, sensor, hour).await? => {
-                    self.delete_some_readings(sensor, (Timestamp::MIN, hour)).await
-                }
-                Old::Raw { .. } => self.drop_claimed(sensor, hour).await,
-                Old::Hours | Old::Days => Ok(Removed { readings: 0, has_more: false }),
+        if let Some(rolled) = self.rolled() {
+            let micros = hour.as_micros();
+            let dropped = match old {
+                Old::Raw { .. } => self.drop_raw_rows(rolled, sensor, micros).await?,
+                Old::Hours => self.drop_hour_rows(rolled, sensor, micros).await?,
+                Old::Days => self.drop_day_rows(rolled, sensor, micros).await?,
             };
+            return match old {
+                Old::Raw { .. } if !dropped.has_more => {
+                    let claimed = self.drop_claimed(sensor, hour).await?;
+                    Ok(Removed { has_more: claimed.has_more, ..dropped })
+                }
+                _ => Ok(dropped),
+            };
+        }
+        let Some(file) = self.file() else {
+            return Ok(Removed { readings: 0, has_more: false });
         };
         let step = file.change(move |readings, connection, gate| {
             let gate = || gate.blocking_lock();

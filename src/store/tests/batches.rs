@@ -85,6 +85,7 @@ async fn readings_far_apart_are_found_counted_and_deleted() {
             from: Timestamp::MIN,
             to: Timestamp::MAX,
             bucket: Some(Bucket::Day),
+            percentiles: Vec::new(),
         })
         .await
         .unwrap();

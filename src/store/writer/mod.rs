@@ -22,7 +22,11 @@ pub use transaction::Transaction;
 pub(super) use server::{Demands, HELD_MARIADB, HELD_POSTGRES, Session};
 pub(super) use transaction::always;
 
-use super::{StoreError, chunks::PAGES_MAX, readings::ReadingFile};
+use super::{
+    StoreError,
+    chunks::PAGES_MAX,
+    readings::{ReadingFile, Rolled},
+};
 use quarantine::QuarantineUse;
 
 /// Statements that stay prepared.
@@ -45,6 +49,7 @@ enum Way {
     Server {
         session: Option<Box<Session>>,
         place: Parked,
+        rolled: Arc<Rolled>,
     },
 }
 
@@ -66,9 +71,14 @@ impl Writer {
     }
 
     /// `None`: another writer has the session.
-    pub(super) fn server(place: &Parked, gate: Arc<Mutex<()>>) -> Option<Self> {
+    pub(super) fn server(
+        place: &Parked,
+        gate: Arc<Mutex<()>>,
+        rolled: &Arc<Rolled>,
+    ) -> Option<Self> {
         let session = place.lock().take()?;
-        let way = Way::Server { session: Some(session), place: place.clone() };
+        let way =
+            Way::Server { session: Some(session), place: place.clone(), rolled: rolled.clone() };
         Some(Self { way, gate, quarantine: None })
     }
 
@@ -98,10 +108,11 @@ impl Writer {
                 file.committed();
                 Ok(result)
             }
-            Way::Server { session, .. } => {
+            Way::Server { session, rolled, .. } => {
                 let session = session.as_mut().ok_or_else(ended)?;
                 session.begin()?;
-                let mut transaction = Transaction::server(session.connection(), self.quarantine);
+                let mut transaction =
+                    Transaction::server(session.connection(), rolled, self.quarantine);
                 let outcome = work(&mut transaction);
                 let (quarantine, has_failed) = transaction.end();
                 match outcome {
@@ -140,10 +151,11 @@ impl Writer {
                 transaction.write_readings()?;
                 Ok(result)
             }
-            Way::Server { session, .. } => {
+            Way::Server { session, rolled, .. } => {
                 let session = session.as_mut().ok_or_else(ended)?;
                 session.begin()?;
-                let outcome = work(&mut Transaction::server(session.connection(), self.quarantine));
+                let outcome =
+                    work(&mut Transaction::server(session.connection(), rolled, self.quarantine));
                 session.roll_back();
                 outcome
             }
@@ -177,7 +189,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if let Way::Server { session, place } = &mut self.way {
+        if let Way::Server { session, place, .. } = &mut self.way {
             *place.lock() = session.take();
         }
     }

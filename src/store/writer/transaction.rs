@@ -9,6 +9,7 @@ use crate::store::{
     StoreError,
     chunks::{Batch, Reader},
     engine::{Bind, Engine, Row, ServerConnection},
+    readings::Rolled,
 };
 
 /// A batch in progress: all of it is stored, or none.
@@ -18,8 +19,15 @@ pub struct Transaction<'a> {
 }
 
 enum Inner<'a> {
-    Sqlite { inner: rusqlite::Transaction<'a>, batch: Box<Batch<'a>> },
-    Server { connection: RefCell<&'a mut ServerConnection>, has_failed: Cell<bool> },
+    Sqlite {
+        inner: rusqlite::Transaction<'a>,
+        batch: Box<Batch<'a>>,
+    },
+    Server {
+        connection: RefCell<&'a mut ServerConnection>,
+        has_failed: Cell<bool>,
+        rolled: &'a Rolled,
+    },
 }
 
 impl<'a> Transaction<'a> {
@@ -34,10 +42,12 @@ impl<'a> Transaction<'a> {
 
     pub(super) fn server(
         connection: &'a mut ServerConnection,
+        rolled: &'a Rolled,
         quarantine: Option<QuarantineUse>,
     ) -> Self {
         let connection = RefCell::new(connection);
-        Self { inner: Inner::Server { connection, has_failed: Cell::new(false) }, quarantine }
+        let has_failed = Cell::new(false);
+        Self { inner: Inner::Server { connection, has_failed, rolled }, quarantine }
     }
 
     /// Writes the readings that have gathered; the last thing that is done.
@@ -101,7 +111,7 @@ impl<'a> Transaction<'a> {
                 let changed = inner.prepare_cached(sql)?.execute(params_from_iter(values))?;
                 Ok(changed as u64)
             }
-            Inner::Server { connection, has_failed } => {
+            Inner::Server { connection, has_failed, .. } => {
                 let outcome = connection.borrow_mut().execute(sql, values);
                 has_failed.set(has_failed.get() || outcome.is_err());
                 Ok(outcome?)
@@ -126,7 +136,7 @@ impl<'a> Transaction<'a> {
                 }
                 Ok(found)
             }
-            Inner::Server { connection, has_failed } => {
+            Inner::Server { connection, has_failed, .. } => {
                 let outcome = connection.borrow_mut().query(sql, values, read);
                 has_failed.set(has_failed.get() || outcome.is_err());
                 outcome
@@ -159,11 +169,19 @@ impl<'a> Transaction<'a> {
     ) -> Result<Vec<T>, StoreError> {
         match &self.inner {
             Inner::Sqlite { .. } => Ok(Vec::new()),
-            Inner::Server { connection, has_failed } => {
+            Inner::Server { connection, has_failed, .. } => {
                 let outcome = connection.borrow_mut().run_query(sql, read);
                 has_failed.set(has_failed.get() || outcome.is_err());
                 outcome
             }
+        }
+    }
+
+    /// On a server: which hours are rolled up.
+    pub(in crate::store) fn rolled(&self) -> Option<&Rolled> {
+        match &self.inner {
+            Inner::Sqlite { .. } => None,
+            Inner::Server { rolled, .. } => Some(rolled),
         }
     }
 
