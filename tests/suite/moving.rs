@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::{
     harness::{Brooklet, command},
     people::{ask, closed},
+    retention::{import, raw, statistics, today, with_old_readings, within},
     wire::{Client, connect, packet, text},
 };
 
@@ -357,4 +358,43 @@ async fn a_copy_of_a_running_server_is_of_one_moment() {
         is_over.store(true, Ordering::Relaxed);
     };
     tokio::join!(load, copies);
+}
+
+/// From a file whose old readings are dropped through databases at these places, statistics stay; and what
+/// comes late for a time without readings is added to them.
+pub(crate) async fn old_statistics_go_along(places: &[String]) {
+    let (brooklet, start) = with_old_readings().await;
+    let variables = [("RETENTION__RAW", "6d"), ("RETENTION__INTERVAL", "1s"), SMALL];
+    let mut brooklet = brooklet.restart_with(&variables).await;
+    brooklet.until_metric("brooklet_retention_dropped_readings_total", 2.0 * 288.0).await;
+    let all = (start, today() + 86_400);
+    let hours = statistics(&brooklet, ("s", "1h"), all).await;
+    assert_eq!((&hours[0], raw(&brooklet, "s", all).await), (&577.into(), 289));
+    brooklet.stop().await;
+    let mut from: Option<&str> = None;
+    for to in places {
+        succeeded(&run(brooklet.folder(), from, &["copy", "--to", to]));
+        from = Some(to);
+    }
+    for place in places {
+        let variables = [variables[0], variables[1], ("DATABASE__URL", place)];
+        let copy = Brooklet::at(heir(brooklet.folder()), &variables).await;
+        assert_eq!(raw(&copy, "s", all).await, 289, "{place}");
+        assert_eq!(statistics(&copy, ("s", "1h"), all).await, hours, "{place}");
+        import(&copy, &[("s", start + 3_601, 1_000)]).await;
+        let path = format!("/api/data/history?page=1&sensor=s&{}", within(all));
+        copy.eventually(&path, |page| page["total"] == 289).await;
+        let late = statistics(&copy, ("s", "1h"), all).await;
+        assert_eq!((&late[0], &late[5][1]), (&578.into(), &7.into()), "{place}");
+    }
+}
+
+#[tokio::test]
+async fn statistics_of_readings_that_are_gone_go_along() {
+    if crate::servers::is_elsewhere() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
+    old_statistics_go_along(&[file("one.db"), file("two.db")]).await;
 }

@@ -38,7 +38,7 @@ pub(crate) async fn raw(brooklet: &Brooklet, sensor: &str, range: (i64, i64)) ->
 }
 
 /// Of the range, and by the hour or day.
-async fn statistics(
+pub(crate) async fn statistics(
     brooklet: &Brooklet,
     (sensor, bucket): (&str, &str),
     range: (i64, i64),
@@ -54,7 +54,7 @@ async fn statistics(
 }
 
 /// A reading each ten minutes of four days, from eight days ago on, of two sensors, and two of today.
-async fn with_old_readings() -> (Brooklet, i64) {
+pub(crate) async fn with_old_readings() -> (Brooklet, i64) {
     let brooklet = Brooklet::start().await;
     let start = today() - 8 * DAY;
     let mut rows = Vec::new();

@@ -8,7 +8,9 @@ use tempfile::TempDir;
 use super::{Kind, Server};
 use crate::{
     harness::Brooklet,
-    moving::{assert_goes_on, heir, printed, run, seen, succeeded, told, world},
+    moving::{
+        assert_goes_on, heir, old_statistics_go_along, printed, run, seen, succeeded, told, world,
+    },
     people::ask,
 };
 
@@ -48,6 +50,15 @@ async fn what_goes_through_all_engines_comes_back_as_it_was() {
     for server in [&postgres, &mariadb] {
         assert_goes_on(&on(server, folder).await, &key, &expected).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statistics_of_readings_that_are_gone_go_through_all_engines() {
+    let Some(postgres) = Server::start(Kind::Postgres).await else { return };
+    let Some(mariadb) = Server::start(Kind::MariaDb).await else { return };
+    let folder = TempDir::new().unwrap();
+    let file = format!("sqlite://{}", folder.path().join("last.db").display());
+    old_statistics_go_along(&[postgres.url.clone(), mariadb.url.clone(), file]).await;
 }
 
 /// A backup of one server into the other, and into a file.
