@@ -6,13 +6,13 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Entries that the server gives at a time.
 const PAGE_MAX: usize = 1000;
+const HEAD_BYTES_MAX: u64 = 64 * 1024;
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A server that can be spoken to.
@@ -115,15 +116,7 @@ impl Console {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
-        let answer = self.send(method, path, body)?;
-        if (200..300).contains(&answer.status) {
-            return Ok(answer.body);
-        }
-        let text = |name: &str| answer.body.get(name).and_then(Value::as_str);
-        match text("detail").or_else(|| text("title")) {
-            Some(detail) => bail!("{detail}"),
-            None => bail!("the server answered {}", answer.status),
-        }
+        self.send(method, path, body)?.success()
     }
 
     /// All entries of a list, whatever its pages.
@@ -154,8 +147,58 @@ impl Console {
         }
     }
 
+    /// Asks for something large, and hands it on as it comes.
+    ///
+    /// # Errors
+    /// What the server says is wrong; when it ends before the end; what `to` says, as it says it.
+    pub(super) fn download(&self, path: &str, to: &mut dyn Write) -> anyhow::Result<()> {
+        let mut answer = BufReader::new(self.request("GET", path, None)?);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let line = (&mut answer).take(HEAD_BYTES_MAX).read_line(&mut head)?;
+            if line == 0 || head.len() as u64 > HEAD_BYTES_MAX {
+                bail!("no HTTP server is at {}", self.address);
+            }
+        }
+        if !head.starts_with("HTTP/1.1 200") {
+            let mut text = head.into_bytes();
+            answer.take(ANSWER_BYTES_MAX).read_to_end(&mut text)?;
+            return self.understood(&text)?.success().map(drop);
+        }
+        loop {
+            let mut size = String::new();
+            (&mut answer).take(HEAD_BYTES_MAX).read_line(&mut size)?;
+            let size = u64::from_str_radix(size.trim_end(), 16)
+                .map_err(|_| anyhow!("the answer was cut short"))?;
+            let copied = io::copy(&mut (&mut answer).take(size), to)?;
+            // Each piece ends a line.
+            let end = io::copy(&mut (&mut answer).take(2), &mut io::sink())?;
+            match size {
+                0 => return Ok(()),
+                _ if copied < size || end < 2 => bail!("the answer was cut short"),
+                _ => {}
+            }
+        }
+    }
+
     fn send(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Answer> {
-        let unreachable = || format!("can't speak to the server at {}", self.address);
+        let stream = self.request(method, path, body)?;
+        let mut text = Vec::new();
+        let read = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut text);
+        read.with_context(|| self.unreachable())?;
+        self.understood(&text)
+    }
+
+    fn understood(&self, text: &[u8]) -> anyhow::Result<Answer> {
+        Answer::parse(text).with_context(|| format!("no HTTP server is at {}", self.address))
+    }
+
+    fn unreachable(&self) -> String {
+        format!("can't speak to the server at {}", self.address)
+    }
+
+    fn request(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<TcpStream> {
+        let unreachable = || self.unreachable();
         let mut stream =
             TcpStream::connect_timeout(&self.address, PATIENCE).with_context(unreachable)?;
         stream.set_read_timeout(Some(PATIENCE)).with_context(unreachable)?;
@@ -168,9 +211,7 @@ impl Console {
             body.len()
         );
         stream.write_all(request.as_bytes()).with_context(unreachable)?;
-        let mut text = Vec::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut text).with_context(unreachable)?;
-        Answer::parse(&text).with_context(|| format!("no HTTP server is at {}", self.address))
+        Ok(stream)
     }
 
     /// # Errors
@@ -190,6 +231,18 @@ struct Answer {
 }
 
 impl Answer {
+    /// What was asked for, or what the server says is wrong.
+    fn success(self) -> anyhow::Result<Value> {
+        if (200..300).contains(&self.status) {
+            return Ok(self.body);
+        }
+        let text = |name: &str| self.body.get(name).and_then(Value::as_str);
+        match text("detail").or_else(|| text("title")) {
+            Some(detail) => bail!("{detail}"),
+            None => bail!("the server answered {}", self.status),
+        }
+    }
+
     /// Of a connection that was closed after it, with a length and no chunks, as the server sends it.
     fn parse(text: &[u8]) -> Option<Self> {
         let end = text.windows(4).position(|four| four == b"\r\n\r\n")?;

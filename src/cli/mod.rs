@@ -5,6 +5,7 @@ mod backup;
 mod console;
 mod copy;
 mod csv;
+mod export;
 
 use std::{
     io::{BufRead, IsTerminal, Read},
@@ -93,6 +94,13 @@ enum Command {
         #[arg(long)]
         verify: bool,
     },
+    /// Write readings as CSV or NDJSON, oldest first, one device after the other; a server may run meanwhile
+    ///
+    /// `/api/data/import` takes such a file.
+    Export {
+        #[command(flatten)]
+        arguments: export::ExportArguments,
+    },
     /// Copy everything that is stored into an empty database of any kind, and look whether it is equal
     ///
     /// A server may run meanwhile: what is copied is of one moment, and what comes later is not in it.
@@ -163,6 +171,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
         Command::Backup { file, force } => backup::back_up(&settings, &file, force),
         Command::Restore { file, verify: true } => backup::check(&file),
         Command::Restore { file, verify: false } => backup::restore(&settings, &file),
+        Command::Export { arguments } => export::run(settings, &arguments),
         Command::Copy { to, verify } => copy::run(&settings, to, verify),
         Command::Verify => backup::verify(&settings),
         Command::Openapi | Command::HashPassword => Ok(()),

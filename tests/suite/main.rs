@@ -26,6 +26,7 @@ mod crash_sessions;
 mod credentials;
 mod dashboard;
 mod devices;
+mod export_command;
 mod harness;
 mod http;
 mod http_abuse;

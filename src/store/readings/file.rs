@@ -47,6 +47,8 @@ const RETRY: Duration = Duration::from_secs(10);
 /// made some; then the batch is refused.
 const ROOM_LOOKS: u32 = 100;
 const ROOM_LOOK: Duration = Duration::from_millis(100);
+/// Steps of the conversion from one line in the log to the next.
+const CONVERSION_LINES: u64 = 100;
 const HAS_ROWS: &str =
     "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'reading'";
 
@@ -302,10 +304,10 @@ fn convert(readings: &Readings, connection: &mut Connection) -> Result<(), Store
         return Ok(());
     }
     let mut moved = 0;
-    loop {
+    for number in 1.. {
         let step = readings.convert(connection, || ())?;
         moved += step.readings;
-        if step.readings > 0 {
+        if moved > 0 && (!step.has_more || number % CONVERSION_LINES == 0) {
             tracing::info!(readings = moved, "readings are moved into chunks, once");
         }
         if !step.has_more {
