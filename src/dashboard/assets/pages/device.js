@@ -309,7 +309,6 @@ export default async function page(context) {
   }
 
   function take(data) {
-    const cell = cells.get(data.sensor_id);
     view?.push(data);
     const sensor = sensors.find((one) => one.id === data.sensor_id);
     if (!sensor) {
@@ -318,7 +317,13 @@ export default async function page(context) {
     }
     if (sensor.latest && Date.parse(data.event_time) < Date.parse(sensor.latest.event_time)) return;
     sensor.latest = data;
-    if (!cell || part !== 'values') return;
+    showLatest(sensor);
+  }
+
+  function showLatest(sensor) {
+    const { latest: data } = sensor;
+    const cell = cells.get(sensor.id);
+    if (!data || !cell || part !== 'values') return;
     cell.value.textContent = reading(data.value);
     cell.unit.textContent = sensor.unit || data.unit || '';
     fill(cell.quality, data.quality !== 'good' && qualityBadge(data.quality));
@@ -333,9 +338,14 @@ export default async function page(context) {
   const readSensorsSoon = throttle(async () => {
     try {
       const before = sensors.length;
+      const known = new Map(sensors.map(({ id, latest }) => [id, latest?.event_time]));
       sensors = (await api.get(`api/devices/${seg(key)}/sensors`, undefined, { signal })).items.filter((one) => !one.retired_at);
       if (before === 0) chosen = firstChoice(sensors);
       if (part === 'values' && sensors.length !== before) showPart();
+      for (const sensor of sensors.filter(({ id, latest }) => latest && latest.event_time !== known.get(id))) {
+        view?.push(sensor.latest);
+        showLatest(sensor);
+      }
     } catch {
       // The next reading asks again.
     }
@@ -407,6 +417,9 @@ export default async function page(context) {
     } else if (kind === 'gap' || told.resumed) {
       refreshSoon();
       view?.reload();
+      readSensorsSoon();
+    } else if (kind === 'open') {
+      // What came between the page's own reading and the stream's beginning.
       readSensorsSoon();
     }
   });
