@@ -238,6 +238,27 @@ async fn a_backup_of_a_running_server_is_restored_elsewhere_as_it_was() {
     assert!(printed(&checked).contains(" 1504 readings"), "{}", printed(&checked));
 }
 
+/// Batches of 150 readings each, counted when they are acknowledged.
+pub(crate) async fn publish_until(
+    brooklet: &Brooklet,
+    is_over: &AtomicBool,
+    acknowledged: &AtomicU64,
+) {
+    let mut client = brooklet.connect("esp").await;
+    for at in 0.. {
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        let rows = (0..50).map(|row| {
+            let seconds = 1_790_000_000 + at * 50 + row;
+            json!({"ts": seconds, "values": {"a": row, "b": at, "c": at * row}})
+        });
+        let body = Value::Array(rows.collect()).to_string();
+        assert_eq!(client.publish("devices/esp/data", body).await.reason & 0x80, 0);
+        acknowledged.fetch_add(150, Ordering::Relaxed);
+    }
+}
+
 #[tokio::test]
 async fn a_backup_made_under_load_is_of_one_moment() {
     let brooklet = Brooklet::with(&[SMALL]).await;
@@ -246,21 +267,7 @@ async fn a_backup_made_under_load_is_of_one_moment() {
     }
     let is_over = AtomicBool::new(false);
     let acknowledged = AtomicU64::new(0);
-    let load = async {
-        let mut client = brooklet.connect("esp").await;
-        for at in 0.. {
-            if is_over.load(Ordering::Relaxed) {
-                return;
-            }
-            let rows = (0..50).map(|row| {
-                let seconds = 1_790_000_000 + at * 50 + row;
-                json!({"ts": seconds, "values": {"a": row, "b": at, "c": at * row}})
-            });
-            let body = Value::Array(rows.collect()).to_string();
-            assert_eq!(client.publish("devices/esp/data", body).await.reason & 0x80, 0);
-            acknowledged.fetch_add(150, Ordering::Relaxed);
-        }
-    };
+    let load = publish_until(&brooklet, &is_over, &acknowledged);
     let backups = async {
         for number in 0..4 {
             let (folder, file) = (brooklet.folder().to_owned(), format!("{number}.backup"));

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    backup::publish_until,
     harness::{Brooklet, command},
     people::{ask, closed},
     retention::{import, raw, statistics, today, with_old_readings, within},
@@ -323,21 +324,7 @@ async fn a_copy_of_a_running_server_is_of_one_moment() {
     }
     let is_over = AtomicBool::new(false);
     let acknowledged = AtomicU64::new(0);
-    let load = async {
-        let mut client = brooklet.connect("esp").await;
-        for at in 0.. {
-            if is_over.load(Ordering::Relaxed) {
-                return;
-            }
-            let rows = (0..50).map(|row| {
-                let seconds = 1_790_000_000 + at * 50 + row;
-                json!({"ts": seconds, "values": {"a": row, "b": at, "c": at * row}})
-            });
-            let body = Value::Array(rows.collect()).to_string();
-            assert_eq!(client.publish("devices/esp/data", body).await.reason & 0x80, 0);
-            acknowledged.fetch_add(150, Ordering::Relaxed);
-        }
-    };
+    let load = publish_until(&brooklet, &is_over, &acknowledged);
     let copies = async {
         for number in 0..3 {
             let folder = brooklet.folder().to_owned();

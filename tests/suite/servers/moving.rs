@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{Kind, Server};
 use crate::{
-    harness::Brooklet,
+    harness::{Brooklet, PATIENCE},
     moving::{
         assert_goes_on, heir, old_statistics_go_along, printed, run, seen, succeeded, told, world,
     },
@@ -85,7 +85,9 @@ async fn backups(kind: Kind, other: Kind) {
     let ordered = ask(&running, &key, Method::POST, "/api/backup", None).await;
     assert_eq!(ordered.status, 202, "{}", ordered.text);
     let location = ordered.headers["location"].to_str().unwrap().to_owned();
+    let deadline = std::time::Instant::now() + PATIENCE;
     let job = loop {
+        assert!(std::time::Instant::now() < deadline, "the backup does not end");
         let job = ask(&running, &key, Method::GET, &location, None).await.body;
         if job["finished_at"].is_string() {
             break job;
