@@ -347,6 +347,7 @@ impl Gatekeeper {
 impl Authorizer for Gatekeeper {
     fn connect(&self, attempt: ConnectAttempt) -> BoxFuture<'_, Result<Identity, ReasonCode>> {
         Box::pin(async move {
+            self.access.connections.asked(attempt.connection);
             let identity = self.identify(&attempt).await?;
             self.check_names(&identity, &attempt.client_id)?;
             Ok(identity)

@@ -271,21 +271,25 @@ impl Access {
         self.keyring.rotate(self.now())
     }
 
-    /// The MQTT clients that are connected as a device, with a key that is bound to it too.
-    pub fn clients_of_device(&self, key: &str) -> Vec<ClientId> {
-        let mut clients = self.connections.of(&principal::device_identity(key));
+    /// The MQTT clients that are connected as a device, with a key that is bound to it too, to be
+    /// disconnected; whoever is being let in as it meanwhile will not stay. To be called once what
+    /// they have shown is no longer good.
+    pub fn cut_device(&self, key: &str) -> Vec<ClientId> {
+        let mut clients = self.connections.cut(&principal::device_identity(key));
         for bound in self.keys.bound_to(key) {
-            clients.extend(self.connections.of(&principal::key_identity(bound)));
+            clients.extend(self.connections.cut(&principal::key_identity(bound)));
         }
         clients
     }
 
-    pub fn clients_of_user(&self, name: &str) -> Vec<ClientId> {
-        self.connections.of(&principal::user_identity(name))
+    /// As [`Self::cut_device`].
+    pub fn cut_user(&self, name: &str) -> Vec<ClientId> {
+        self.connections.cut(&principal::user_identity(name))
     }
 
-    pub fn clients_of_key(&self, id: i64) -> Vec<ClientId> {
-        self.connections.of(&principal::key_identity(id))
+    /// As [`Self::cut_device`].
+    pub fn cut_key(&self, id: i64) -> Vec<ClientId> {
+        self.connections.cut(&principal::key_identity(id))
     }
 
     /// Writes when keys and credentials were used last, and ends what has expired.

@@ -302,7 +302,7 @@ async fn change_password(
         AccessError::Invalid { reason, .. } => Fault::invalid("/new_password", reason),
         error => error.into(),
     })?;
-    caller::cut(api, &api.access.clients_of_user(name));
+    caller::cut(api, &api.access.cut_user(name));
     Ok(())
 }
 

@@ -235,7 +235,7 @@ async fn set_permissions(
 
 /// Ends what is connected as the device.
 pub(super) fn cut_device(api: &Api, device: &Device) {
-    caller::cut(api, &api.access.clients_of_device(device.key.as_str()));
+    caller::cut(api, &api.access.cut_device(device.key.as_str()));
 }
 
 impl From<&Credential> for CredentialView {

@@ -223,7 +223,7 @@ async fn update(
     }
     let after = keys.change(id, etag::version(if_match)?, change, &caller.principal).await?;
     caller.note(json!({"before": said(&before), "after": said(&after)}));
-    caller::cut(api, &api.access.clients_of_key(id));
+    caller::cut(api, &api.access.cut_key(id));
     Ok(KeyView::from(&after))
 }
 
@@ -243,7 +243,7 @@ async fn delete(api: &Api, caller: &Caller<KeysWrite>, id: i64) -> Result<(), Fa
     let before = keys.get(id).ok_or_else(|| Fault::not_found("key"))?;
     keys.delete(id, &caller.principal).await?;
     caller.note(json!({"before": said(&before)}));
-    caller::cut(api, &api.access.clients_of_key(id));
+    caller::cut(api, &api.access.cut_key(id));
     Ok(())
 }
 

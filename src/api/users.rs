@@ -276,7 +276,7 @@ async fn update(
     let after = people.change(name, version, change, &caller.principal).await?;
     caller.note(json!({"before": said(&before), "after": said(&after)}));
     if !after.active {
-        caller::cut(api, &api.access.clients_of_user(name));
+        caller::cut(api, &api.access.cut_user(name));
     }
     Ok(UserView::from(&*after))
 }
@@ -293,7 +293,7 @@ fn said(user: &User) -> serde_json::Value {
 
 async fn delete(api: &Api, caller: &Caller<UsersWrite>, name: &str) -> Result<(), Fault> {
     api.access.people.delete(name, &caller.principal).await?;
-    caller::cut(api, &api.access.clients_of_user(name));
+    caller::cut(api, &api.access.cut_user(name));
     Ok(())
 }
 
@@ -304,7 +304,7 @@ async fn set_password(
     body: PasswordBody,
 ) -> Result<(), Fault> {
     api.access.people.set_password(name, &body.password, &caller.principal).await?;
-    caller::cut(api, &api.access.clients_of_user(name));
+    caller::cut(api, &api.access.cut_user(name));
     Ok(())
 }
 

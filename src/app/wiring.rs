@@ -278,8 +278,8 @@ struct Observer {
 
 impl Observer {
     /// Who was let in may have been shut out before the connection was noted.
-    fn cut_if_refused(&self, client: &Client) {
-        if self.gatekeeper.still_admits(&client.identity) {
+    fn cut_if_refused(&self, client: &Client, may_stay: bool) {
+        if may_stay && self.gatekeeper.still_admits(&client.identity) {
             return;
         }
         if let Some(broker) = self.broker.get().and_then(Weak::upgrade) {
@@ -291,12 +291,12 @@ impl Observer {
 impl SessionObserver for Observer {
     fn connected(&self, client: &Arc<Client>, _session_present: bool) {
         self.registry.connection_opened(client.connection);
-        self.access.connections.opened(client);
+        let may_stay = self.access.connections.opened(client);
         if let Some(device) = self.gatekeeper.device_of(&client.identity) {
             let now = Timestamp::from_micros(self.clock.unix_micros());
             self.registry.connection_bound(client.connection, device.as_str(), now);
         }
-        self.cut_if_refused(client);
+        self.cut_if_refused(client, may_stay);
         if client.clean_start || !client.session_is_persistent {
             self.committer.forget_deliveries(&client.client_id);
         }

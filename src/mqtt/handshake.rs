@@ -260,7 +260,9 @@ async fn admit(
     }
     let client_id = client_id(broker, &connect)
         .map_err(|text| refused(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, text))?;
+    let connection = broker.next_key();
     let attempt = ConnectAttempt {
+        connection,
         client_id: client_id.clone(),
         user_name: connect.user_name.take(),
         password: connect.password.take(),
@@ -283,7 +285,8 @@ async fn admit(
     if !broker.has_room_for_session(&client_id) {
         return Err(refused(ReasonCode::QUOTA_EXCEEDED, "the broker has its maximum of sessions"));
     }
-    let mut admitted = assemble(broker, connect, client_id, identity, will_topic, &peer);
+    let mut admitted =
+        assemble(broker, connect, (connection, client_id, identity), will_topic, &peer);
     if let Err(will) = save(broker, &mut admitted, peer.deadline).await {
         let text = "the session could not be stored";
         return Err(Refusal { will, ..refused(ReasonCode::SERVER_UNAVAILABLE, text) });
@@ -335,8 +338,7 @@ fn client_id(broker: &Broker, connect: &Connect) -> Result<ClientId, &'static st
 fn assemble(
     broker: &Arc<Broker>,
     connect: Connect,
-    client_id: ClientId,
-    identity: Identity,
+    (connection, client_id, identity): (u64, ClientId, Identity),
     will_topic: Option<TopicName>,
     peer: &Peer,
 ) -> Admitted {
@@ -351,7 +353,6 @@ fn assemble(
         (max, asked) if version == Version::V5 && (asked == 0 || asked > max) => max,
         (_, asked) => asked,
     };
-    let connection = broker.next_key();
     let link = Arc::new(Link::new(connection));
     let client = Arc::new(Client {
         connection,

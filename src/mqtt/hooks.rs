@@ -23,6 +23,9 @@ use crate::tls::CertificateSubject;
 /// A login before it is believed.
 #[derive(Debug, Clone)]
 pub struct ConnectAttempt {
+    /// The number that the connection is going to have, higher than those of attempts that were
+    /// asked about before.
+    pub connection: u64,
     pub client_id: ClientId,
     pub user_name: Option<String>,
     pub password: Option<Bytes>,

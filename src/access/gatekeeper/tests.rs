@@ -72,6 +72,7 @@ fn block(device: &Device) {
 
 fn attempt(user: Option<&str>, password: &str) -> ConnectAttempt {
     ConnectAttempt {
+        connection: 1,
         client_id: "c".into(),
         user_name: user.map(str::to_owned),
         password: Some(bytes::Bytes::copy_from_slice(password.as_bytes())),
