@@ -104,6 +104,12 @@ impl Fault {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer; try again")
     }
 
+    fn damaged() -> Self {
+        let detail =
+            "what is stored of this is damaged: `brooklet verify` says where, and what helps";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    }
+
     pub(super) fn problem(self) -> Problem {
         Problem {
             kind: "about:blank".to_owned(),
@@ -146,7 +152,10 @@ impl From<StoreError> for Fault {
                 )
                 .increment(1);
                 tracing::error!(error = %inner, "a request failed in the store");
-                Self::unavailable()
+                match inner {
+                    StoreError::Damaged(_) => Self::damaged(),
+                    _ => Self::unavailable(),
+                }
             }
         }
     }

@@ -104,6 +104,11 @@ async fn verify_tells_what_is_damaged_and_what_to_do() {
     // What it says helps.
     let mut brooklet = brooklet.restart().await;
     brooklet.may_log_errors();
+    let day = "from=2026-09-21T00:00:00Z&to=2026-09-23T00:00:00Z";
+    let path = format!("/api/data/series?sensor_id=1&resolution=1m&{day}");
+    let answer = brooklet.request(Method::GET, &path, None).await;
+    assert_eq!(answer.status, 500, "{}", answer.text);
+    assert!(answer.text.contains("`brooklet verify` says where"), "{}", answer.text);
     let ordered = brooklet.request(Method::DELETE, "/api/data?sensor_id=1", None).await;
     assert_eq!(brooklet.ended(&ordered).await["state"], "done");
     let output = run(brooklet.folder(), &["verify"]);

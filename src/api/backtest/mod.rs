@@ -116,6 +116,9 @@ enum BacktestAnswer {
     /// The rule or the range is not legal
     #[oai(status = 422, content_type = "application/problem+json")]
     Invalid(Json<Problem>),
+    /// What is stored of a sensor is damaged
+    #[oai(status = 500, content_type = "application/problem+json")]
+    Damaged(Json<Problem>),
     /// Two backtests run already, the store does not answer, or the request took too long
     #[oai(status = 503, content_type = "application/problem+json")]
     Unavailable(Json<Problem>),
@@ -131,6 +134,7 @@ impl From<Fault> for BacktestAnswer {
             413 => Self::TooLarge(Json(fault.problem())),
             415 => Self::WrongType(Json(fault.problem())),
             422 => Self::Invalid(Json(fault.problem())),
+            500 => Self::Damaged(Json(fault.problem())),
             _ => Self::Unavailable(Json(fault.problem())),
         }
     }

@@ -126,6 +126,7 @@ answers! {
         NotFound = 404 "There is no such thing",
         Invalid = 422 "A parameter is out of its range",
         TooMany = 429 "Too many at a time, or too many requests in a second",
+        Damaged = 500 "What is stored of it is damaged",
     }
 }
 
