@@ -5,7 +5,7 @@
 use std::{hint::black_box, path::Path};
 
 use brooklet::{
-    store::chunks::{ChunkError, ChunkSettings, Order, Readings, SCHEMA, Sample},
+    store::chunks::{ChunkError, ChunkSettings, Order, Readings, Sample, create_tables},
     telemetry::{Quality, SensorId, Timestamp},
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -25,7 +25,7 @@ impl Bench {
         let connection = Connection::open(folder.join("readings.db"))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.set_prepared_statement_cache_capacity(128);
-        connection.execute_batch(SCHEMA)?;
+        create_tables(&connection)?;
         let readings = Readings::open(&connection, ChunkSettings::default())?;
         Ok(Self { connection, readings, next: 0 })
     }

@@ -11,12 +11,14 @@
 
 use std::{
     error::Error,
+    num::NonZeroI64,
     time::{Duration, Instant},
 };
 
 use brooklet::{
     store::{
-        Bucket, NewDevice, NewSensor, ServerSettings, StatisticsQuery, Store, StoredReading, Writer,
+        Bucket, EnvelopeQuery, NewDevice, NewSensor, ServerSettings, StatisticsQuery, Store,
+        StoredReading, Writer,
     },
     telemetry::{Approval, DeviceKey, DeviceKind, Quality, SensorId, SensorName, Timestamp},
 };
@@ -146,13 +148,19 @@ async fn roll_up(store: &Store, upto: i64, sensors: &[SensorId]) -> Outcome<()> 
     Ok(())
 }
 
-/// Statistics of the month, the second time.
+/// Statistics and a chart of the month, the second time.
 async fn ask(store: &Store, sensor: SensorId, how: &str) -> Outcome<()> {
+    let (from, to) = (Timestamp::UNIX_EPOCH, Timestamp::from_micros(MONTH * SECOND));
+    let bucket = NonZeroI64::new(2 * 3_600 * SECOND).unwrap_or(NonZeroI64::MIN);
+    let query = EnvelopeQuery { sensor, from, to, bucket };
+    store.envelope(query).await?;
+    let began = Instant::now();
+    let points = store.envelope(query).await?.len();
+    println!("{how}: the month as {points} points {:?}", began.elapsed());
     let named = [("by hour", Some(Bucket::Hour)), ("by day", Some(Bucket::Day)), ("in all", None)];
     for (name, bucket) in named {
         for percentiles in [Vec::new(), vec![50.0, 95.0]] {
             let with = if percentiles.is_empty() { "" } else { ", with percentiles" };
-            let (from, to) = (Timestamp::UNIX_EPOCH, Timestamp::from_micros(MONTH * SECOND));
             let query = StatisticsQuery { sensor, from, to, bucket, percentiles };
             store.statistics(query.clone()).await?;
             let began = Instant::now();

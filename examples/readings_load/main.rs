@@ -22,7 +22,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use brooklet::store::chunks::{ChunkSettings, PAGES_MAX, Readings, SCHEMA, Synced, write_back};
+use brooklet::store::chunks::{
+    ChunkSettings, PAGES_MAX, Readings, Synced, create_tables, write_back,
+};
 use clap::{Parser, ValueEnum};
 use rusqlite::{Connection, TransactionBehavior, params};
 
@@ -127,7 +129,7 @@ fn rows(options: &Options, mut connection: Connection, schema: &str) -> Result<(
 }
 
 fn chunks(options: &Options, connection: Connection) -> Result<(), Failure> {
-    connection.execute_batch(SCHEMA)?;
+    create_tables(&connection)?;
     let readings = Readings::open(&connection, ChunkSettings::default())?;
     let load = Load {
         options,

@@ -16,11 +16,13 @@ mod m0008_resources;
 mod m0009_servers;
 mod m0010_reading_chunks;
 mod m0011_server_rollups;
+mod m0012_rollup_times;
 
 pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
 pub use m0009_servers::widen;
 pub use m0010_reading_chunks::READING_CHUNKS;
+pub use m0012_rollup_times::ROLLUP_TIMES;
 
 pub struct Migrator;
 
@@ -39,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_servers::Migration),
             Box::new(m0010_reading_chunks::Migration),
             Box::new(m0011_server_rollups::Migration),
+            Box::new(m0012_rollup_times::Migration),
         ]
     }
 }

@@ -6,9 +6,9 @@ use rusqlite::{Connection, Row, params};
 
 use super::{
     ChunkError, Damage, Rollup, Sketch,
-    rollup::{DAY, HOUR},
+    rollup::{DAY, HOUR, Seen},
 };
-use crate::telemetry::{SensorId, Timestamp};
+use crate::telemetry::{Quality, SensorId, Timestamp};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Span {
@@ -37,7 +37,31 @@ impl Span {
     }
 }
 
-pub(in crate::store) const COLUMNS: &str = "count, valued, min, max, sum, m2, first, last, sketch";
+/// The times and the quality are null in roll-ups of before these were kept.
+pub(in crate::store) const COLUMNS: &str =
+    "count, valued, min, max, sum, m2, first, last, first_at, last_at, quality, sketch";
+
+impl Seen {
+    pub(in crate::store) fn from_columns(
+        columns: (Option<i64>, Option<i64>, Option<i64>),
+    ) -> Option<Self> {
+        let (Some(first_at), Some(last_at), Some(quality)) = columns else { return None };
+        Some(Self {
+            first_at: Timestamp::from_micros(first_at),
+            last_at: Timestamp::from_micros(last_at),
+            quality: Quality::from_code(quality),
+        })
+    }
+
+    pub(in crate::store) fn to_columns(
+        seen: Option<Self>,
+    ) -> (Option<i64>, Option<i64>, Option<i64>) {
+        let micros =
+            |time: fn(&Self) -> Timestamp| seen.as_ref().map(|seen| time(seen).as_micros());
+        let quality = seen.map(|seen| seen.quality.code());
+        (micros(|seen| seen.first_at), micros(|seen| seen.last_at), quality)
+    }
+}
 
 /// Roll-ups of spans from the first number on, before the second; in order.
 pub(super) fn between(
@@ -75,11 +99,12 @@ fn read(row: &Row<'_>, sensor: SensorId, span: Span) -> Result<Rollup, ChunkErro
         row.get::<_, Option<f64>>(at).map(|number| number.unwrap_or(absent))
     };
     let damaged = |source| ChunkError::Rollup { sensor, source };
-    let sketch = match row.get_ref(9)?.as_blob_or_null() {
+    let sketch = match row.get_ref(12)?.as_blob_or_null() {
         Ok(None) => Sketch::default(),
         Ok(Some(bytes)) => Sketch::from_bytes(bytes).map_err(damaged)?,
         Err(_) => return Err(damaged(Damage("a sketch is no blob"))),
     };
+    let seen = (row.get(9)?, row.get(10)?, row.get(11)?);
     Ok(Rollup {
         start: Timestamp::from_micros(row.get::<_, i64>(0)?.saturating_mul(span.micros())),
         count: unsigned(1)?,
@@ -90,6 +115,7 @@ fn read(row: &Row<'_>, sensor: SensorId, span: Span) -> Result<Rollup, ChunkErro
         m2: number(6, 0.0)?,
         first: number(7, 0.0)?,
         last: number(8, 0.0)?,
+        seen: Seen::from_columns(seen),
         sketch,
     })
 }
@@ -103,9 +129,10 @@ pub(super) fn put(
     let (table, column) = span.names();
     let sql = format!(
         "INSERT OR REPLACE INTO {table} (sensor_id, {column}, {COLUMNS}) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
     );
     let some = |number: f64| Some(number).filter(|_| rollup.valued > 0);
+    let (first_at, last_at, quality) = Seen::to_columns(rollup.seen);
     connection.prepare_cached(&sql)?.execute(params![
         sensor.0,
         span.of(rollup.start.as_micros()),
@@ -117,6 +144,9 @@ pub(super) fn put(
         some(rollup.m2),
         some(rollup.first),
         some(rollup.last),
+        first_at,
+        last_at,
+        quality,
         Some(rollup.sketch.to_bytes()).filter(|_| rollup.valued > 0)
     ])?;
     Ok(())

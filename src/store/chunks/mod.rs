@@ -49,6 +49,7 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
+use migration::{READING_CHUNKS, ROLLUP_TIMES};
 use parking_lot::{Mutex, RwLock};
 use rusqlite::Connection;
 
@@ -57,10 +58,9 @@ pub use batch::{Appended, Batch};
 pub use compact::Compacted;
 pub use convert::Converted;
 pub use erase::Erased;
-pub use migration::READING_CHUNKS as SCHEMA;
 pub use moving::{FULL, Filling, pack, unpack};
 pub use retention::{Dropped, KeepMinutes};
-pub use rollup::Rollup;
+pub use rollup::{Rollup, Seen};
 pub use sketch::Sketch;
 pub use statistics::Envelope;
 pub use statistics::Piece;
@@ -91,6 +91,15 @@ impl Sample {
     fn has_value_of(&self, other: &Self) -> bool {
         self.value.map(f64::to_bits) == other.value.map(f64::to_bits)
     }
+}
+
+/// Makes the tables where there are none, as the migrations do.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(READING_CHUNKS)?;
+    connection.execute_batch(&ROLLUP_TIMES.join(";"))
 }
 
 /// What is wrong with stored bytes.

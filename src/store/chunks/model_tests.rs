@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::{
-    Appended, ArrivalWindow, ChunkSettings, KeepMinutes, Order, Reader, Readings, Rollup, SCHEMA,
-    Sample,
+    Appended, ArrivalWindow, ChunkSettings, KeepMinutes, Order, Reader, Readings, Rollup, Sample,
     chunk_tests::any_value,
+    create_tables,
     rollup::{DAY, HOUR},
     verify,
 };
@@ -120,7 +120,7 @@ fn connect(path: &Path) -> Connection {
 impl World {
     fn new(path: &Path) -> Self {
         let connection = connect(path);
-        connection.execute_batch(SCHEMA).unwrap();
+        create_tables(&connection).unwrap();
         let readings = Readings::open(&connection, ChunkSettings::default()).unwrap();
         let models = SENSORS.map(|sensor| (sensor, Model::default())).into();
         Self { connection, readings, models }
@@ -442,7 +442,7 @@ fn check_statistics(reader: &Reader<'_>, sensor: SensorId, model: &Model) {
         for sample in all.iter().filter(inside) {
             let time = sample.event_time.as_micros();
             let start = width.map_or(from, |width| time.div_euclid(width) * width);
-            wanted.entry(start).or_insert_with(|| Rollup::new(micros(start))).add(sample.value);
+            wanted.entry(start).or_insert_with(|| Rollup::new(micros(start))).add(sample);
         }
         assert_eq!(
             found.spans.len(),
@@ -469,6 +469,7 @@ fn check_statistics(reader: &Reader<'_>, sensor: SensorId, model: &Model) {
                 }
             }
             assert_eq!(span.sketch, wanted.sketch);
+            assert_eq!(span.seen, wanted.seen);
         }
     }
 }

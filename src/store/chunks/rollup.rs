@@ -1,7 +1,7 @@
 //! What is left of many readings when only their statistics are wanted. Pure.
 
 use super::{Sample, Sketch};
-use crate::telemetry::Timestamp;
+use crate::telemetry::{Quality, Timestamp};
 
 pub(super) const MINUTE: i64 = 60_000_000;
 pub(in crate::store) const HOUR: i64 = 60 * MINUTE;
@@ -23,7 +23,32 @@ pub struct Rollup {
     /// The values of the first and the last reading that has one.
     pub first: f64,
     pub last: f64,
+    /// `None`: there are no readings, or it was not kept.
+    pub seen: Option<Seen>,
     pub sketch: Sketch,
+}
+
+/// Between when readings were seen, and the worst of their qualities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    pub quality: Quality,
+}
+
+impl Seen {
+    fn of(sample: &Sample) -> Self {
+        let at = sample.event_time;
+        Self { first_at: at, last_at: at, quality: sample.quality }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            first_at: self.first_at.min(other.first_at),
+            last_at: self.last_at.max(other.last_at),
+            quality: self.quality.worst(other.quality),
+        }
+    }
 }
 
 impl Rollup {
@@ -38,22 +63,24 @@ impl Rollup {
             m2: 0.0,
             first: 0.0,
             last: 0.0,
+            seen: None,
             sketch: Sketch::default(),
         }
     }
 
     /// Takes a reading that is later than all before.
-    pub fn add(&mut self, value: Option<f64>) {
-        self.add_plain(value);
-        if let Some(value) = value {
+    pub fn add(&mut self, sample: &Sample) {
+        self.add_plain(sample);
+        if let Some(value) = sample.value {
             self.sketch.add(value);
         }
     }
 
     /// The same without percentiles.
-    pub(super) fn add_plain(&mut self, value: Option<f64>) {
+    pub(super) fn add_plain(&mut self, sample: &Sample) {
+        self.see(Some(Seen::of(sample)));
         self.count += 1;
-        let Some(value) = value else { return };
+        let Some(value) = sample.value else { return };
         if self.valued == 0 {
             self.first = value;
         }
@@ -71,6 +98,9 @@ impl Rollup {
 
     /// Takes a span in that lies behind this one, or within it: then first and last stay. `start` does.
     pub fn merge(&mut self, other: &Self) {
+        if other.count > 0 {
+            self.see(other.seen);
+        }
         self.count += other.count;
         self.sketch.merge(&other.sketch);
         if other.valued == 0 {
@@ -94,6 +124,15 @@ impl Rollup {
         self.max = self.max.max(other.max);
     }
 
+    /// Of readings that are not counted yet.
+    fn see(&mut self, seen: Option<Seen>) {
+        self.seen = match (self.seen, seen) {
+            (None, seen) if self.count == 0 => seen,
+            (Some(before), Some(seen)) => Some(before.and(seen)),
+            _ => None,
+        };
+    }
+
     fn mean_or_zero(&self) -> f64 {
         if self.valued == 0 { 0.0 } else { self.sum / self.valued as f64 }
     }
@@ -105,10 +144,10 @@ pub(super) fn by_span(samples: &[Sample], width: i64) -> Vec<Rollup> {
     for sample in samples {
         let start = Timestamp::from_micros(span_of(sample, width) * width);
         match spans.last_mut().filter(|last| last.start == start) {
-            Some(last) => last.add(sample.value),
+            Some(last) => last.add(sample),
             None => {
                 let mut span = Rollup::new(start);
-                span.add(sample.value);
+                span.add(sample);
                 spans.push(span);
             }
         }

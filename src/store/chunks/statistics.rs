@@ -74,16 +74,17 @@ impl Reader<'_> {
     }
 }
 
-/// What a range is made of: readings, and what is left of dropped ones.
+/// What a range is made of: readings, and roll-ups in the place of some.
 #[derive(Debug)]
 pub enum Piece<'a> {
     Reading(&'a Sample),
-    Dropped(&'a Rollup),
+    RolledUp(&'a Rollup),
 }
 
 impl Reader<'_> {
-    /// Shows a sensor's readings with event times from the first on, before the second, in order; where
-    /// raw ones are dropped, roll-ups, by minute if these are kept and `is_fine`.
+    /// Shows a sensor's readings with event times from the first on, before the second, in order, for
+    /// spans of `width` microseconds: roll-ups where they say as much of them, and where raw readings
+    /// are dropped, by minute if these are kept and are wanted.
     ///
     /// # Errors
     /// As above.
@@ -91,21 +92,34 @@ impl Reader<'_> {
         &self,
         sensor: SensorId,
         (from, to): (Timestamp, Timestamp),
-        is_fine: bool,
+        width: i64,
         mut shown: impl FnMut(Piece<'_>),
     ) -> Result<(), ChunkError> {
         let (from, to) = (from.as_micros(), to.as_micros());
         let view = self.view(sensor, (from, to), None)?;
-        let raw_from = view.series.raw_from.unwrap_or(i64::MIN).clamp(from, to.max(from));
-        if from < raw_from {
-            for rollup in dropped(&view, (from, raw_from), is_fine)? {
-                shown(Piece::Dropped(&rollup));
+        let known = view.known();
+        let mut at = from;
+        while at < to {
+            let part = next_part(&known, at, to, Some(width));
+            let rollups = match part.source {
+                Source::Raw => None,
+                Source::Rolled(span) => {
+                    let range = (span.of(at), span.of(part.end.saturating_sub(1)) + 1);
+                    let rollups = hours::between(view.connection, sensor, span, range)?;
+                    rollups.iter().all(|rollup| rollup.seen.is_some()).then_some(rollups)
+                }
+                Source::Dropped => Some(dropped(&view, (at, part.end), width % HOUR != 0)?),
+            };
+            match rollups {
+                Some(rollups) => rollups.iter().for_each(|rollup| shown(Piece::RolledUp(rollup))),
+                None => view.visit((at, part.end), Order::Ascending, |sample| {
+                    shown(Piece::Reading(sample));
+                    ControlFlow::Continue(())
+                })?,
             }
+            at = part.end;
         }
-        view.visit((raw_from, to), Order::Ascending, |sample| {
-            shown(Piece::Reading(sample));
-            ControlFlow::Continue(())
-        })
+        Ok(())
     }
 }
 

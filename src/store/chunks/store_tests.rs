@@ -12,7 +12,7 @@ use std::{
 use rusqlite::{Connection, params};
 
 use super::{
-    ChunkError, ChunkSettings, KeepMinutes, Order, Readings, SCHEMA, Sample,
+    ChunkError, ChunkSettings, KeepMinutes, Order, Readings, Sample, create_tables,
     rollup::{DAY, HOUR},
     verify,
 };
@@ -32,7 +32,7 @@ fn connect(path: &Path) -> Connection {
 
 fn open(path: &Path) -> (Connection, Readings) {
     let connection = connect(path);
-    connection.execute_batch(SCHEMA).unwrap();
+    create_tables(&connection).unwrap();
     let readings = Readings::open(&connection, ChunkSettings::default()).unwrap();
     (connection, readings)
 }

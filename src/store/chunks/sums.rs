@@ -43,7 +43,7 @@ impl Sums {
             self.close();
         }
         let open = self.open.get_or_insert_with(|| Rollup::new(start));
-        if self.with_sketch { open.add(sample.value) } else { open.add_plain(sample.value) }
+        if self.with_sketch { open.add(sample) } else { open.add_plain(sample) }
     }
 
     pub(in crate::store) fn close(&mut self) {
@@ -55,7 +55,7 @@ impl Sums {
     /// A reading of a span that is there.
     pub(in crate::store) fn add_late(&mut self, sample: &Sample) {
         let mut one = Rollup::new(sample.event_time);
-        one.add(sample.value);
+        one.add(sample);
         self.merge(&one, false);
     }
 

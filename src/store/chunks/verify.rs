@@ -236,7 +236,9 @@ fn compare(
             && (made.valued == 0 || stored.min == made.min && stored.max == made.max)
             // Infinite values of both signs have no sum.
             && (!made.sum.is_finite() || is_near(stored.sum, made.sum))
-            && stored.sketch == made.sketch;
+            && stored.sketch == made.sketch
+            // It may be older than what is kept.
+            && (stored.seen.is_none() || stored.seen == made.seen);
         if !is_same {
             let what = format!("the roll-up of the {span} {} is wrong", made.start);
             verified.note_rollup(sensor, what);

@@ -329,7 +329,7 @@ pub(super) static TABLES: [Table; 36] = [
     Table {
         name: "reading_hour",
         key: "sensor_id, hour",
-        ints: "sensor_id hour count valued",
+        ints: "sensor_id hour count valued first_at last_at quality",
         reals: "min max sum m2 first last",
         bytes: "sketch",
         ..NONE
@@ -337,7 +337,7 @@ pub(super) static TABLES: [Table; 36] = [
     Table {
         name: "reading_day",
         key: "sensor_id, day",
-        ints: "sensor_id day count valued",
+        ints: "sensor_id day count valued first_at last_at quality",
         reals: "min max sum m2 first last",
         bytes: "sketch",
         ..NONE

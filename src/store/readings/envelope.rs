@@ -1,13 +1,13 @@
 //! A sensor's readings by pieces of time: how many, between which values, how good. What charts are
 //! drawn from.
 
-use std::{collections::HashMap, num::NonZeroI64};
+use std::num::NonZeroI64;
 
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
-use super::{Bucket, Store, StoreError};
+use super::{Store, StoreError};
 use crate::{
-    store::chunks::{ChunkError, Piece as Seen, Reader, Rollup, Sample},
+    store::chunks::{self, ChunkError, Reader, Rollup, Sample, Seen, Source},
     telemetry::{Quality, SensorId, Timestamp},
 };
 
@@ -41,25 +41,13 @@ pub struct EnvelopeValues {
     pub min: f64,
     pub max: f64,
     pub mean: f64,
-    pub first: f64,
-    pub last: f64,
 }
 
-/// Servers' planners group without sorting; but for the values at the edges.
 const GROUPED: &str = "SELECT event_time - (event_time % ?4 + ?4) % ?4 AS start, \
     count(*) AS count, count(value) AS valued, min(event_time) AS first_at, max(event_time) AS last_at, \
-    max(quality) AS quality, min(value) AS low, max(value) AS high, avg(value) AS mean, \
-    min(CASE WHEN value IS NULL THEN NULL ELSE event_time END) AS first_valued, \
-    max(CASE WHEN value IS NULL THEN NULL ELSE event_time END) AS last_valued \
+    max(quality) AS quality, min(value) AS low, max(value) AS high, avg(value) AS mean \
     FROM reading WHERE sensor_id = ?1 AND event_time >= ?2 AND event_time < ?3 \
     GROUP BY start ORDER BY start";
-/// The values at the edges of the pieces.
-const EDGES: &str = "SELECT r.event_time, r.value FROM (SELECT \
-    min(CASE WHEN value IS NULL THEN NULL ELSE event_time END) AS at_first, \
-    max(CASE WHEN value IS NULL THEN NULL ELSE event_time END) AS at_last FROM reading \
-    WHERE sensor_id = ?1 AND event_time >= ?2 AND event_time < ?3 \
-    GROUP BY event_time - (event_time % ?4 + ?4) % ?4) AS g \
-    JOIN reading r ON r.sensor_id = ?1 AND r.event_time IN (g.at_first, g.at_last)";
 
 #[derive(Debug, FromQueryResult)]
 struct Grouped {
@@ -72,14 +60,6 @@ struct Grouped {
     low: Option<f64>,
     high: Option<f64>,
     mean: Option<f64>,
-    first_valued: Option<i64>,
-    last_valued: Option<i64>,
-}
-
-#[derive(Debug, FromQueryResult)]
-struct Edge {
-    event_time: i64,
-    value: f64,
 }
 
 impl Store {
@@ -94,21 +74,27 @@ impl Store {
         }
     }
 
-    /// Roll-ups where readings are dropped, rows from there on.
     async fn of_rows(&self, query: EnvelopeQuery) -> Result<Vec<EnvelopeBucket>, StoreError> {
-        let (from, to, bucket) = (query.from.as_micros(), query.to.as_micros(), query.bucket.get());
+        let (range, bucket) = ((query.from.as_micros(), query.to.as_micros()), query.bucket.get());
         let snapshot = self.snapshot(query.sensor).await?;
-        let raw_from = snapshot.raw_from((from, to));
         let mut pieces: Vec<Piece> = Vec::new();
-        if from < raw_from {
-            for rollup in snapshot.dropped((from, raw_from)).await? {
-                add(&mut pieces, rollup.start, bucket, |piece| piece.add_dropped(&rollup));
-            }
-        }
-        for piece in self.grouped(&snapshot.transaction, query, raw_from).await? {
-            match pieces.last_mut().filter(|last| last.start == piece.start) {
-                Some(last) => last.take(&piece),
-                None => pieces.push(piece),
+        for (source, range) in snapshot.parts(range, Some(bucket)).await? {
+            let rollups = match source {
+                Source::Raw => None,
+                Source::Rolled(span) => {
+                    let rollups = snapshot.rolled(span, range, false).await?;
+                    rollups.iter().all(|rollup| rollup.seen.is_some()).then_some(rollups)
+                }
+                Source::Dropped => Some(snapshot.dropped(range).await?),
+            };
+            match rollups {
+                Some(rollups) => rollups.iter().for_each(|rollup| {
+                    put(&mut pieces, Piece::of_rollup(rollup, bucket));
+                }),
+                None => {
+                    let rows = self.grouped(&snapshot.transaction, query, range).await?;
+                    rows.iter().for_each(|row| put(&mut pieces, row.piece()));
+                }
             }
         }
         snapshot.end().await?;
@@ -119,34 +105,42 @@ impl Store {
         &self,
         connection: &impl ConnectionTrait,
         query: EnvelopeQuery,
-        from: i64,
-    ) -> Result<Vec<Piece>, StoreError> {
-        let values: [Value; 4] = [
-            query.sensor.0.into(),
-            from.into(),
-            query.to.as_micros().into(),
-            query.bucket.get().into(),
-        ];
-        let grouped = self.engine.statement(GROUPED, values.clone());
-        let grouped = Grouped::find_by_statement(grouped).all(connection).await?;
-        let edges = self.engine.statement(EDGES, values);
-        let edges = Edge::find_by_statement(edges).all(connection).await?;
-        let edges: HashMap<_, _> =
-            edges.into_iter().map(|edge| (edge.event_time, edge.value)).collect();
-        Ok(grouped.into_iter().map(|row| row.piece(&edges)).collect())
+        (from, to): (i64, i64),
+    ) -> Result<Vec<Grouped>, StoreError> {
+        let values: [Value; 4] =
+            [query.sensor.0.into(), from.into(), to.into(), query.bucket.get().into()];
+        let grouped = self.engine.statement(GROUPED, values);
+        Ok(Grouped::find_by_statement(grouped).all(connection).await?)
     }
 }
 
-/// Adds to the last piece, which is begun where another was: what is seen is in order.
-fn add(pieces: &mut Vec<Piece>, at: Timestamp, bucket: i64, add: impl FnOnce(&mut Piece)) {
+fn in_file(reader: &Reader<'_>, query: EnvelopeQuery) -> Result<Vec<EnvelopeBucket>, ChunkError> {
+    let bucket = query.bucket.get();
+    let mut pieces: Vec<Piece> = Vec::new();
+    reader.walk(query.sensor, (query.from, query.to), bucket, |seen| match seen {
+        chunks::Piece::Reading(sample) => {
+            let start = start_of(sample.event_time, bucket);
+            match pieces.last_mut().filter(|last| last.start == start) {
+                Some(piece) => piece.add(sample),
+                None => pieces.push(Piece::of(start, sample)),
+            }
+        }
+        chunks::Piece::RolledUp(rollup) => put(&mut pieces, Piece::of_rollup(rollup, bucket)),
+    })?;
+    Ok(pieces.into_iter().map(Piece::bucket).collect())
+}
+
+/// What is put is in the order of time.
+fn put(pieces: &mut Vec<Piece>, piece: Piece) {
+    match pieces.last_mut().filter(|last| last.start == piece.start) {
+        Some(last) => last.take(&piece),
+        None => pieces.push(piece),
+    }
+}
+
+fn start_of(at: Timestamp, bucket: i64) -> i64 {
     let micros = at.as_micros();
-    let start = micros - micros.rem_euclid(bucket);
-    if pieces.last().is_none_or(|piece| piece.start != start) {
-        pieces.push(Piece::new(start, at));
-    }
-    if let Some(piece) = pieces.last_mut() {
-        add(piece);
-    }
+    micros - micros.rem_euclid(bucket)
 }
 
 /// What of a piece of time has been seen so far.
@@ -159,59 +153,52 @@ struct Piece {
     valued: u64,
     sum: f64,
     range: Option<(f64, f64)>,
-    edges: Option<(f64, f64)>,
-}
-
-fn in_file(reader: &Reader<'_>, query: EnvelopeQuery) -> Result<Vec<EnvelopeBucket>, ChunkError> {
-    let bucket = query.bucket.get();
-    let mut pieces: Vec<Piece> = Vec::new();
-    let is_fine = bucket % Bucket::Hour.micros() != 0;
-    reader.walk(query.sensor, (query.from, query.to), is_fine, |seen| {
-        let at = match seen {
-            Seen::Reading(sample) => sample.event_time,
-            Seen::Dropped(rollup) => rollup.start,
-        };
-        add(&mut pieces, at, bucket, |piece| match seen {
-            Seen::Reading(sample) => piece.add(sample),
-            Seen::Dropped(rollup) => piece.add_dropped(rollup),
-        });
-    })?;
-    Ok(pieces.into_iter().map(Piece::bucket).collect())
 }
 
 impl Piece {
-    fn new(start: i64, at: Timestamp) -> Self {
-        Self {
+    fn of(start: i64, sample: &Sample) -> Self {
+        let mut piece = Self {
             start,
             count: 0,
-            first_at: at,
-            last_at: at,
+            first_at: sample.event_time,
+            last_at: sample.event_time,
             quality: Quality::Good,
             valued: 0,
             sum: 0.0,
             range: None,
-            edges: None,
-        }
+        };
+        piece.add(sample);
+        piece
     }
 
     /// A reading that is later than all before.
     fn add(&mut self, sample: &Sample) {
         self.count += 1;
         self.last_at = sample.event_time;
-        if sample.quality.code() > self.quality.code() {
-            self.quality = sample.quality;
-        }
+        self.quality = self.quality.worst(sample.quality);
         if let Some(value) = sample.value {
-            self.widen(1, value, (value, value), (value, value));
+            self.widen(1, value, (value, value));
         }
     }
 
-    fn add_dropped(&mut self, rollup: &Rollup) {
-        self.count += rollup.count;
-        self.last_at = rollup.start;
-        if rollup.valued > 0 {
-            let (range, edges) = ((rollup.min, rollup.max), (rollup.first, rollup.last));
-            self.widen(rollup.valued, rollup.sum, range, edges);
+    /// Where it is not known when readings came and how good they were, they came all the time and
+    /// were good.
+    fn of_rollup(rollup: &Rollup, bucket: i64) -> Self {
+        let start = start_of(rollup.start, bucket);
+        let seen = rollup.seen.unwrap_or(Seen {
+            first_at: rollup.start,
+            last_at: Timestamp::from_micros(start + (bucket - 1)),
+            quality: Quality::Good,
+        });
+        Self {
+            start,
+            count: rollup.count,
+            first_at: seen.first_at,
+            last_at: seen.last_at,
+            quality: seen.quality,
+            valued: rollup.valued,
+            sum: rollup.sum,
+            range: (rollup.valued > 0).then_some((rollup.min, rollup.max)),
         }
     }
 
@@ -219,38 +206,39 @@ impl Piece {
     fn take(&mut self, other: &Self) {
         self.count += other.count;
         self.last_at = other.last_at;
-        if other.quality.code() > self.quality.code() {
-            self.quality = other.quality;
-        }
-        if let Some((range, edges)) = other.range.zip(other.edges) {
-            self.widen(other.valued, other.sum, range, edges);
+        self.quality = self.quality.worst(other.quality);
+        if let Some(range) = other.range {
+            self.widen(other.valued, other.sum, range);
         }
     }
 
-    fn widen(&mut self, valued: u64, sum: f64, (low, high): (f64, f64), edges: (f64, f64)) {
+    fn widen(&mut self, valued: u64, sum: f64, (low, high): (f64, f64)) {
         self.valued += valued;
         self.sum += sum;
         let widened = |(l, h): (f64, f64)| (l.min(low), h.max(high));
         self.range = Some(self.range.map_or((low, high), widened));
-        self.edges = Some((self.edges.map_or(edges.0, |(first, _)| first), edges.1));
     }
 
     fn bucket(self) -> EnvelopeBucket {
-        let mean = (self.valued > 0).then(|| self.sum / self.valued as f64);
+        // Rounding may take the mean out of the range.
+        let values = self.range.map(|(min, max)| EnvelopeValues {
+            min,
+            max,
+            mean: (self.sum / self.valued as f64).clamp(min, max),
+        });
         EnvelopeBucket {
             start: Timestamp::from_micros(self.start),
             count: self.count,
             first_at: self.first_at,
             last_at: self.last_at,
-            values: values(self.range.unzip(), mean, self.edges.unzip()),
+            values,
             quality: self.quality,
         }
     }
 }
 
 impl Grouped {
-    fn piece(&self, edges: &HashMap<i64, f64>) -> Piece {
-        let edge = |at: Option<i64>| edges.get(&at?).copied();
+    fn piece(&self) -> Piece {
         let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
         Piece {
             start: self.start,
@@ -261,17 +249,6 @@ impl Grouped {
             valued: unsigned(self.valued),
             sum: self.mean.map_or(0.0, |mean| mean * self.valued as f64),
             range: self.low.zip(self.high),
-            edges: edge(self.first_valued).zip(edge(self.last_valued)),
         }
     }
-}
-
-/// `None` where no reading has a value.
-fn values(
-    (min, max): (Option<f64>, Option<f64>),
-    mean: Option<f64>,
-    (first, last): (Option<f64>, Option<f64>),
-) -> Option<EnvelopeValues> {
-    let (((min, max), mean), (first, last)) = min.zip(max).zip(mean).zip(first.zip(last))?;
-    Some(EnvelopeValues { min, max, mean: mean.clamp(min, max), first, last })
 }

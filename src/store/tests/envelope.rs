@@ -40,19 +40,12 @@ fn expected(readings: &[StoredReading], query: EnvelopeQuery) -> Vec<EnvelopeBuc
         last.last_at = at;
         last.quality = last.quality.worst(reading.quality);
         if let Some(value) = reading.value {
-            let so_far = last.values.unwrap_or(EnvelopeValues {
-                min: value,
-                max: value,
-                mean: 0.0,
-                first: value,
-                last: value,
-            });
+            let so_far =
+                last.values.unwrap_or(EnvelopeValues { min: value, max: value, mean: 0.0 });
             last.values = Some(EnvelopeValues {
                 min: so_far.min.min(value),
                 max: so_far.max.max(value),
                 mean: 0.0,
-                last: value,
-                ..so_far
             });
         }
     }

@@ -1,6 +1,8 @@
 //! Statistics from roll-ups are those of a plain loop over the readings, whatever has come, changed or gone,
 //! and whatever of it is rolled up. On SQLite roll-ups come by themselves.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 const HOUR: i64 = 3_600;
@@ -14,6 +16,15 @@ struct Counted {
     sensor: SensorId,
     at: i64,
     value: Option<f64>,
+}
+
+/// A reading whose quality follows from its time.
+fn rated((sensor, at, value): (SensorId, i64, Option<f64>)) -> StoredReading {
+    StoredReading { quality: quality(at), ..reading(sensor, (second(at), second(at)), value) }
+}
+
+fn quality(at: i64) -> Quality {
+    Quality::from_code(i64::from(at % 7 == 0) + i64::from(at % 1_009 == 0))
 }
 
 #[derive(Debug, Clone)]
@@ -85,8 +96,11 @@ impl World {
     }
 
     async fn append(&mut self, rows: Vec<(SensorId, i64, Option<f64>)>) -> Vec<Appended> {
-        let (writer, appended) = append(self.writer.take().unwrap(), rows.clone()).await;
+        let readings: Vec<_> = rows.iter().copied().map(rated).collect();
+        let (writer, appended) =
+            commit(self.writer.take().unwrap(), move |txn| txn.append(&readings)).await;
         self.writer = Some(writer);
+        let appended = appended.unwrap();
         for ((sensor, at, value), became) in rows.iter().zip(&appended) {
             if *became == Appended::Fresh {
                 self.all.push(Counted { sensor: *sensor, at: *at, value: *value });
@@ -95,10 +109,11 @@ impl World {
         appended
     }
 
-    async fn replace(&mut self, (sensor, at, value): (SensorId, i64, Option<f64>)) {
+    async fn replace(&mut self, row: (SensorId, i64, Option<f64>)) {
+        let (sensor, at, value) = row;
         let place = |one: &&mut Counted| (one.sensor, one.at) == (sensor, at);
         self.all.iter_mut().find(place).unwrap().value = value;
-        let given = reading(sensor, (second(at), second(at)), value);
+        let given = rated(row);
         let (writer, done) =
             commit(self.writer.take().unwrap(), move |txn| txn.replace(&given)).await;
         done.unwrap();
@@ -174,6 +189,17 @@ impl World {
                     self.compare(*sensor, range, bucket, is_whole).await;
                 }
             }
+            for (range, bucket) in [
+                (RANGE, HOUR),
+                (RANGE, 5 * DAY),
+                ((-7_777, 99_999), 2 * HOUR),
+                ((-5 * HOUR, 30 * HOUR), DAY),
+                ((-7_777, 99_999), 300),
+            ] {
+                if is_whole {
+                    self.compare_envelope(*sensor, range, bucket).await;
+                }
+            }
         }
     }
 
@@ -226,6 +252,43 @@ impl World {
     }
 }
 
+impl World {
+    async fn compare_envelope(&self, sensor: SensorId, (from, to): (i64, i64), bucket: i64) {
+        let mut buckets: BTreeMap<i64, Vec<Counted>> = BTreeMap::new();
+        for one in &self.all {
+            if one.sensor == sensor && (from..to).contains(&one.at) {
+                buckets.entry(one.at.div_euclid(bucket) * bucket).or_default().push(*one);
+            }
+        }
+        let query = EnvelopeQuery {
+            sensor,
+            from: second(from),
+            to: second(to),
+            bucket: std::num::NonZeroI64::new(bucket * 1_000_000).unwrap(),
+        };
+        let found = self.store.envelope(query).await.unwrap();
+        assert_eq!(found.len(), buckets.len(), "{from}..{to} {bucket}");
+        for (found, (start, own)) in found.iter().zip(buckets) {
+            let at = |time: Option<i64>| second(time.unwrap());
+            let times = || own.iter().map(|one| one.at);
+            let worst = times().map(quality).max().unwrap();
+            assert_eq!(
+                (found.start, found.count, found.first_at, found.last_at, found.quality),
+                (second(start), own.len() as u64, at(times().min()), at(times().max()), worst),
+                "{from}..{to} {bucket}"
+            );
+            let mut values: Vec<f64> = own.iter().filter_map(|one| one.value).collect();
+            values.sort_by(f64::total_cmp);
+            let range = found.values.map(|values| (values.min, values.max));
+            assert_eq!(range, values.first().copied().zip(values.last().copied()));
+            if let Some(found) = found.values {
+                let mean = values.iter().sum::<f64>() / values.len() as f64;
+                assert!((found.mean - mean).abs() < 1e-6, "{} {mean}", found.mean);
+            }
+        }
+    }
+}
+
 fn agree(found: &ValueStatistics, own: &[Counted], percentiles: &[f64], context: &str) {
     let mut values: Vec<f64> = own.iter().filter_map(|one| one.value).collect();
     values.sort_by(f64::total_cmp);
@@ -271,6 +334,20 @@ proptest! {
     }
 }
 
+/// Two marked hours of one day are made again before it is dropped.
+#[tokio::test]
+async fn late_hours_of_one_day_are_in_it_when_raw_readings_go() {
+    let mut world = World::new().await;
+    let id = world.sensors[0];
+    world.append(vec![(id, 0, Some(1.0))]).await;
+    world.roll_up(1, 1).await;
+    world.append(vec![(id, -20 * HOUR, Some(2.0)), (id, -17 * HOUR, Some(3.0))]).await;
+    for old in [Old::Raw { keeps_minutes: false }, Old::Hours] {
+        while world.store.drop_some(id, old, second(0)).await.unwrap().has_more {}
+    }
+    world.compare(id, RANGE, Some(Bucket::Day), false).await;
+}
+
 /// Readings come, late ones and others, and some go, while hours are made of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_changes_while_it_is_rolled_up_counts_once() {
@@ -282,10 +359,7 @@ async fn what_changes_while_it_is_rolled_up_counts_once() {
         let mut all = Vec::new();
         for batch in 0..60_i64 {
             let rows: Vec<_> = (0..20).map(|n| (id, at(batch * 20 + n), Some(n as f64))).collect();
-            let readings: Vec<_> = rows
-                .iter()
-                .map(|(sensor, at, value)| reading(*sensor, (second(*at), second(*at)), *value))
-                .collect();
+            let readings: Vec<_> = rows.iter().copied().map(rated).collect();
             let became = writer.transaction(|txn| txn.append(&readings)).unwrap();
             assert!(became.iter().all(|became| *became == Appended::Fresh));
             all.extend(rows.into_iter().map(|(sensor, at, value)| Counted { sensor, at, value }));

@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult};
 use super::{
     Rolled, Upkeep,
     marks::{Hour, unmark_text},
-    rows::{self, Series},
+    rows::{self, ReadingRow, Series},
 };
 use crate::{
     store::{
@@ -35,16 +35,10 @@ const PAGE: i64 = 20_000;
 /// Marks of one round.
 const MARKS: i64 = 100_000;
 
-const VALUES: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
+const VALUES: &str = "SELECT event_time, value, quality FROM reading WHERE sensor_id = ?1 AND \
     event_time >= ?2 AND event_time < ?3 ORDER BY event_time LIMIT ?4";
 const STALE: &str = "SELECT sensor_id, hour FROM reading_stale ORDER BY sensor_id, hour LIMIT ?1";
 const COUNT_STALE: &str = "SELECT count(*) AS number FROM reading_stale";
-
-#[derive(FromQueryResult)]
-struct ValueRow {
-    event_time: i64,
-    value: Option<f64>,
-}
 
 #[derive(FromQueryResult)]
 struct MarkRow {
@@ -385,7 +379,7 @@ impl Store {
         loop {
             let values = [sensor.into(), after.into(), to.into(), PAGE.into()];
             let statement = self.engine.statement(VALUES, values);
-            let page = ValueRow::find_by_statement(statement).all(&self.readers).await?;
+            let page = ReadingRow::find_by_statement(statement).all(&self.readers).await?;
             add_hours(&mut hours, &page);
             readings += page.len();
             let is_last = (page.len() as i64) < PAGE;
@@ -460,14 +454,14 @@ impl Job {
     }
 }
 
-fn add_hours(hours: &mut Vec<Rollup>, page: &[ValueRow]) {
+fn add_hours(hours: &mut Vec<Rollup>, page: &[ReadingRow]) {
     for row in page {
         let start = Timestamp::from_micros(row.event_time.div_euclid(HOUR).saturating_mul(HOUR));
         match hours.last_mut().filter(|last| last.start == start) {
-            Some(last) => last.add(row.value),
+            Some(last) => last.add(&row.sample()),
             None => {
                 let mut hour = Rollup::new(start);
-                hour.add(row.value);
+                hour.add(&row.sample());
                 hours.push(hour);
             }
         }

@@ -7,7 +7,7 @@ use super::{
     Rolled, Upkeep,
     maker::{Job, days_of},
     marks::{Hour, mark_text, unmark_text},
-    rows::{self, Series},
+    rows::{self, ReadingRow, Series},
 };
 use crate::{
     store::{
@@ -23,16 +23,16 @@ use crate::{
 /// go by whole hours, however many one has.
 const STEP: i64 = 2_000;
 
-const FIRST: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
+const FIRST: &str = "SELECT event_time FROM reading WHERE sensor_id = ?1 AND \
     event_time < ?2 ORDER BY event_time LIMIT 1";
-const STEP_END: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
+const STEP_END: &str = "SELECT event_time FROM reading WHERE sensor_id = ?1 AND \
     event_time < ?2 ORDER BY event_time LIMIT 1 OFFSET 2000";
 const MARKED: &str =
     "SELECT hour FROM reading_stale WHERE sensor_id = ?1 AND hour < ?2 ORDER BY hour LIMIT 16";
 const DELETE_BEFORE: &str = "DELETE FROM reading WHERE sensor_id = ?1 AND event_time < ?2";
 const DELETE_BETWEEN: &str =
     "DELETE FROM reading WHERE sensor_id = ?1 AND event_time >= ?2 AND event_time < ?3";
-const VALUES: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
+const VALUES: &str = "SELECT event_time, value, quality FROM reading WHERE sensor_id = ?1 AND \
     event_time >= ?2 AND event_time < ?3 ORDER BY event_time";
 const DELETE_SOME_POSTGRES: &str = "DELETE FROM reading WHERE sensor_id = ?1 AND event_time \
     IN (SELECT event_time FROM reading WHERE sensor_id = ?1 AND event_time >= ?2 AND \
@@ -40,12 +40,6 @@ const DELETE_SOME_POSTGRES: &str = "DELETE FROM reading WHERE sensor_id = ?1 AND
 /// It would read all of the sensor's rows for the other.
 const DELETE_SOME_MARIADB: &str = "DELETE FROM reading WHERE sensor_id = ?1 AND event_time >= ?2 \
     AND event_time < ?3 LIMIT ?4 RETURNING event_time";
-
-#[derive(FromQueryResult)]
-struct ValueRow {
-    event_time: i64,
-    value: Option<f64>,
-}
 
 impl Store {
     /// Deletes some of a sensor's readings of a range, then what was made of those that are gone already.
@@ -162,7 +156,7 @@ impl Store {
         let (start, end) = (hour.saturating_mul(HOUR), (hour + 1).saturating_mul(HOUR));
         let values = || [sensor.0.into(), start.into(), end.into()];
         let statement = engine.statement(VALUES, values());
-        let late = ValueRow::find_by_statement(statement).all(transaction).await?;
+        let late = ReadingRow::find_by_statement(statement).all(transaction).await?;
         if late.is_empty() {
             return Ok(());
         }
@@ -173,7 +167,7 @@ impl Store {
         let there = rows::between(transaction, engine, (sensor, span), one).await?.pop();
         let start = Timestamp::from_micros(number.saturating_mul(span.micros()));
         let mut of_late = Rollup::new(start);
-        late.iter().for_each(|row| of_late.add(row.value));
+        late.iter().for_each(|row| of_late.add(&row.sample()));
         let rollup = match there {
             Some(mut there) => {
                 there.merge(&of_late);
@@ -243,11 +237,13 @@ impl Store {
         if !late.is_empty() {
             self.take_in_late(upkeep, &late).await?;
         }
-        let jobs = stale.into_iter().map(|hour| {
+        // One by one: two at once would make their day of different hours.
+        for hour in stale {
             let from = hour.saturating_mul(HOUR);
-            Job::Again { sensor: sensor.0, from, upto: from.saturating_add(HOUR) }
-        });
-        self.roll(rolled, upkeep, jobs.collect()).await.map(drop)
+            let job = Job::Again { sensor: sensor.0, from, upto: from.saturating_add(HOUR) };
+            self.roll(rolled, upkeep, vec![job]).await?;
+        }
+        Ok(())
     }
 
     /// The first marked hours before a time.
@@ -269,8 +265,8 @@ impl Store {
         before: i64,
     ) -> Result<Option<i64>, StoreError> {
         let statement = self.engine.statement(sql, [sensor.0.into(), before.into()]);
-        let row = ValueRow::find_by_statement(statement).one(&self.readers).await?;
-        Ok(row.map(|row| row.event_time))
+        let row = self.readers.query_one_raw(statement).await?;
+        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
     }
 
     /// Drops some of a sensor's hours from before a time, by whole days, where raw readings are dropped.

@@ -7,14 +7,14 @@ use sea_orm::{
     TransactionOptions, TransactionTrait, Value,
 };
 
-use super::rows::{self, Series};
+use super::rows::{self, ReadingRow, Series};
 use crate::{
     store::{
         Engine, Store, StoreError,
         chunks::{DAY, HOUR, Known, Rollup, Sample, Source, Span, Sums, next_part},
         readings::statistics::StatisticsQuery,
     },
-    telemetry::{Quality, SensorId, Timestamp},
+    telemetry::{SensorId, Timestamp},
 };
 
 /// Readings of one query.
@@ -28,11 +28,11 @@ const SUMS: &str = "SELECT CASE WHEN ?4 = 0 THEN ?4 \
     count(value) AS valued, min(value) AS low, max(value) AS high, sum(value) AS total, \
     var_pop(value) AS variance FROM reading \
     WHERE sensor_id = ?1 AND event_time >= ?2 AND event_time < ?3 GROUP BY bucket ORDER BY bucket";
-const VALUES: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
+const VALUES: &str = "SELECT event_time, value, quality FROM reading WHERE sensor_id = ?1 AND \
     event_time >= ?2 AND event_time < ?3 ORDER BY event_time LIMIT ?4";
-const FIRST: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
+const FIRST: &str = "SELECT event_time, value, quality FROM reading WHERE sensor_id = ?1 AND \
     event_time >= ?2 AND event_time < ?3 AND value IS NOT NULL ORDER BY event_time LIMIT 1";
-const LAST: &str = "SELECT event_time, value FROM reading WHERE sensor_id = ?1 AND \
+const LAST: &str = "SELECT event_time, value, quality FROM reading WHERE sensor_id = ?1 AND \
     event_time >= ?2 AND event_time < ?3 AND value IS NOT NULL ORDER BY event_time DESC LIMIT 1";
 
 #[derive(FromQueryResult)]
@@ -44,12 +44,6 @@ struct SumsRow {
     high: Option<f64>,
     total: Option<f64>,
     variance: Option<f64>,
-}
-
-#[derive(FromQueryResult)]
-struct ValueRow {
-    event_time: i64,
-    value: Option<f64>,
 }
 
 /// A sensor's readings and roll-ups at one moment.
@@ -96,27 +90,13 @@ impl Snapshot {
         width: Option<i64>,
         with_sketch: bool,
     ) -> Result<Vec<Rollup>, StoreError> {
-        let (from, to) = (query.from.as_micros(), query.to.as_micros());
-        let stale = self.stale((from, to)).await?;
-        let disturbed = move |from: i64, to: i64| {
-            let hour = stale.range(from.div_euclid(HOUR)..).next()?.saturating_mul(HOUR);
-            (hour < to).then_some(hour)
-        };
-        let known = Known {
-            rolled_upto: self.series.rolled_upto.unwrap_or(i64::MIN),
-            raw_from: self.series.raw_from.unwrap_or(i64::MIN),
-            disturbed,
-        };
+        let from = query.from.as_micros();
         let mut sums = Sums::new(width, with_sketch, from);
-        let mut at = from;
-        while at < to {
-            let part = next_part(&known, at, to, width);
-            let range = (at, part.end);
-            match part.source {
+        for (source, range) in self.parts((from, query.to.as_micros()), width).await? {
+            match source {
                 Source::Raw if with_sketch => self.add_values(range, &mut sums).await?,
                 Source::Raw => self.add_sums(range, width.unwrap_or(0), &mut sums).await?,
                 Source::Rolled(span) => {
-                    let range = (span.of(at), span.of(part.end.saturating_sub(1)) + 1);
                     sums.close();
                     for rollup in self.rolled(span, range, with_sketch).await? {
                         sums.merge(&rollup, true);
@@ -130,9 +110,33 @@ impl Snapshot {
                     self.each_value(range, |sample| sums.add_late(&sample)).await?;
                 }
             }
-            at = part.end;
         }
         Ok(sums.into_spans())
+    }
+
+    /// How a range is read, part by part.
+    pub(in crate::store::readings) async fn parts(
+        &self,
+        (from, to): (i64, i64),
+        width: Option<i64>,
+    ) -> Result<Vec<(Source, (i64, i64))>, StoreError> {
+        let stale = self.stale((from, to)).await?;
+        let disturbed = move |from: i64, to: i64| {
+            let hour = stale.range(from.div_euclid(HOUR)..).next()?.saturating_mul(HOUR);
+            (hour < to).then_some(hour)
+        };
+        let known = Known {
+            rolled_upto: self.series.rolled_upto.unwrap_or(i64::MIN),
+            raw_from: self.series.raw_from.unwrap_or(i64::MIN),
+            disturbed,
+        };
+        let (mut parts, mut at) = (Vec::new(), from);
+        while at < to {
+            let part = next_part(&known, at, to, width);
+            parts.push((part.source, (at, part.end)));
+            at = part.end;
+        }
+        Ok(parts)
     }
 
     /// The first and the last value of a range. Of dropped readings the hour's, by its start and its end.
@@ -183,12 +187,14 @@ impl Snapshot {
         Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?)
     }
 
-    async fn rolled(
+    /// The spans of a range that has whole ones.
+    pub(in crate::store::readings) async fn rolled(
         &self,
         span: Span,
-        range: (i64, i64),
+        (from, to): (i64, i64),
         with_sketch: bool,
     ) -> Result<Vec<Rollup>, StoreError> {
+        let range = (span.of(from), span.of(to.saturating_sub(1)) + 1);
         let whole = (self.sensor, span);
         rows::read_between(&self.transaction, self.engine, whole, range, with_sketch).await
     }
@@ -228,12 +234,10 @@ impl Snapshot {
         loop {
             let values = [self.sensor.0.into(), after.into(), to.into(), PAGE.into()];
             let statement = self.engine.statement(VALUES, values);
-            let page = ValueRow::find_by_statement(statement).all(&self.transaction).await?;
+            let page = ReadingRow::find_by_statement(statement).all(&self.transaction).await?;
             let is_last = (page.len() as i64) < PAGE;
             for row in page {
-                let time = Timestamp::from_micros(row.event_time);
-                let (value, quality) = (row.value, Quality::Good);
-                shown(Sample { event_time: time, received_at: time, value, quality });
+                shown(row.sample());
                 after = row.event_time.saturating_add(1);
             }
             if is_last {
@@ -245,8 +249,11 @@ impl Snapshot {
     async fn edge(&self, sql: &str, (from, to): (i64, i64)) -> Result<Edge, StoreError> {
         let values = [self.sensor.0.into(), from.into(), to.into()];
         let statement = self.engine.statement(sql, values);
-        let row = ValueRow::find_by_statement(statement).one(&self.transaction).await?;
-        Ok(row.and_then(|row| Some((Timestamp::from_micros(row.event_time), row.value?))))
+        let row = ReadingRow::find_by_statement(statement).one(&self.transaction).await?;
+        Ok(row.and_then(|row| {
+            let Sample { event_time, value, .. } = row.sample();
+            Some((event_time, value?))
+        }))
     }
 }
 

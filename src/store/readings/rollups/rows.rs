@@ -8,12 +8,12 @@ use super::marks::{Hour, put_pairs};
 use crate::{
     store::{
         Engine, StoreError,
-        chunks::{COLUMNS, Rollup, Sketch, Span},
+        chunks::{COLUMNS, Rollup, Sample, Seen, Sketch, Span},
     },
-    telemetry::{SensorId, Timestamp},
+    telemetry::{Quality, SensorId, Timestamp},
 };
 
-/// Roll-ups of one statement, of eleven values each.
+/// Roll-ups of one statement, of fourteen values each.
 const ROWS: usize = 200;
 const SERIES: &str = "SELECT sensor_id, rolled_upto, raw_from, hours_from FROM reading_series";
 const SERIES_OF: &str = "SELECT sensor_id, rolled_upto, raw_from, hours_from FROM reading_series \
@@ -28,6 +28,23 @@ pub(in crate::store::readings) struct Series {
     pub(super) raw_from: Option<i64>,
     /// Hours before it are dropped; a day's midnight.
     pub(super) hours_from: Option<i64>,
+}
+
+/// A reading of a sensor that is known.
+#[derive(FromQueryResult)]
+pub(super) struct ReadingRow {
+    pub(super) event_time: i64,
+    value: Option<f64>,
+    quality: i64,
+}
+
+impl ReadingRow {
+    /// When it was received is not asked for.
+    pub(super) fn sample(&self) -> Sample {
+        let event_time = Timestamp::from_micros(self.event_time);
+        let quality = Quality::from_code(self.quality);
+        Sample { event_time, received_at: event_time, value: self.value, quality }
+    }
 }
 
 #[derive(FromQueryResult)]
@@ -133,7 +150,7 @@ fn read(
         row.try_get_by_index::<Option<f64>>(at).map(|number| number.unwrap_or(absent))
     };
     let sketch = match with_sketch {
-        true => row.try_get_by_index::<Option<Vec<u8>>>(9)?,
+        true => row.try_get_by_index::<Option<Vec<u8>>>(12)?,
         false => None,
     };
     let sketch = match sketch {
@@ -142,6 +159,8 @@ fn read(
             StoreError::Damaged(format!("a roll-up of sensor {} is damaged: {damage}", sensor.0))
         })?,
     };
+    let known = |at: usize| row.try_get_by_index::<Option<i64>>(at);
+    let seen = (known(9)?, known(10)?, known(11)?);
     Ok(Rollup {
         start: Timestamp::from_micros(number(0)?.saturating_mul(span.micros())),
         count: unsigned(1)?,
@@ -152,6 +171,7 @@ fn read(
         m2: real(6, 0.0)?,
         first: real(7, 0.0)?,
         last: real(8, 0.0)?,
+        seen: Seen::from_columns(seen),
         sketch,
     })
 }
@@ -168,7 +188,7 @@ pub(super) async fn put(
         COLUMNS.split(", ").map(|name| format!("{name} = excluded.{name}")).collect();
     for part in all.chunks(ROWS) {
         let mut sql = format!("INSERT INTO {table} (sensor_id, {column}, {COLUMNS}) VALUES ");
-        put_places(&mut sql, part.len(), 11);
+        put_places(&mut sql, part.len(), 14);
         sql.push_str(&format!(
             " ON CONFLICT (sensor_id, {column}) DO UPDATE SET {}",
             updates.join(", ")
@@ -179,10 +199,11 @@ pub(super) async fn put(
     Ok(())
 }
 
-fn values_of(sensor: i64, span: Span, rollup: &Rollup) -> [Value; 11] {
+fn values_of(sensor: i64, span: Span, rollup: &Rollup) -> [Value; 14] {
     // What has grown beyond all numbers: MariaDB has none for it.
     let finite = |number: f64| if number.is_nan() { 0.0 } else { number.clamp(f64::MIN, f64::MAX) };
     let some = |number: f64| Some(finite(number)).filter(|_| rollup.valued > 0).into();
+    let (first_at, last_at, quality) = Seen::to_columns(rollup.seen);
     [
         sensor.into(),
         span.of(rollup.start.as_micros()).into(),
@@ -194,6 +215,9 @@ fn values_of(sensor: i64, span: Span, rollup: &Rollup) -> [Value; 11] {
         some(rollup.m2),
         some(rollup.first),
         some(rollup.last),
+        first_at.into(),
+        last_at.into(),
+        quality.into(),
         Some(rollup.sketch.to_bytes()).filter(|_| rollup.valued > 0).into(),
     ]
 }
