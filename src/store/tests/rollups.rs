@@ -400,6 +400,9 @@ async fn hours_and_days_go_and_late_readings_find_what_is_left() {
     assert_eq!(drop_all(&world.store, raw, 6).await, 6 * 24);
     assert_eq!(drop_all(&world.store, Old::Hours, 4).await, 4 * 24);
     assert_eq!(drop_all(&world.store, Old::Days, 2).await, 2);
+    // When there were readings and how good they were is known of what is gone.
+    world.compare_envelope(id, (2 * DAY, 10 * DAY), DAY).await;
+    world.compare_envelope(id, (4 * DAY, 10 * DAY), 2 * HOUR).await;
     let counts = async |store: &Store, bucket| {
         let query = StatisticsQuery {
             sensor: id,
